@@ -1,0 +1,81 @@
+"""hydragraph finds clusters of coordinated accounts and says why.
+
+    import hydragraph as hg
+    case = hg.analyze("data/", out="case/")
+    case.clusters                      # polars frame, strongest lead first
+
+Names are loaded at first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from hydragraph.bipartite import BipartiteGraph
+    from hydragraph.case import Case, Cluster, open_case
+    from hydragraph.errors import CaseExists, HydragraphError, InputRefused, NotACase, UnknownName
+    from hydragraph.export import export
+    from hydragraph.loaders import Source, check, open_source
+    from hydragraph.pipeline import analyze, demo
+    from hydragraph.report import write_report
+    from hydragraph.settings import Settings
+    from hydragraph.worlds import simulate
+
+_HOME = {
+    "BipartiteGraph": "bipartite",
+    "Case": "case",
+    "CaseExists": "errors",
+    "Cluster": "case",
+    "HydragraphError": "errors",
+    "InputRefused": "errors",
+    "NotACase": "errors",
+    "Settings": "settings",
+    "Source": "loaders",
+    "UnknownName": "errors",
+    "analyze": "pipeline",
+    "check": "loaders",
+    "demo": "pipeline",
+    "export": "export",
+    "open_case": "case",
+    "open_source": "loaders",
+    "simulate": "worlds",
+    "write_report": "report",
+}
+
+__all__ = [
+    "BipartiteGraph",
+    "Case",
+    "CaseExists",
+    "Cluster",
+    "HydragraphError",
+    "InputRefused",
+    "NotACase",
+    "Settings",
+    "Source",
+    "UnknownName",
+    "__version__",
+    "analyze",
+    "check",
+    "demo",
+    "export",
+    "open_case",
+    "open_source",
+    "simulate",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

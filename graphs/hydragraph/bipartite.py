@@ -1,0 +1,112 @@
+"""Links -> the bipartite graph of accounts and identifiers, integer coded in canonical order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+if TYPE_CHECKING:
+    import networkx as nx
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True)
+class BipartiteGraph:
+    """Accounts x identifiers with one link per pair.
+
+    accounts: one row an account, sorted by account_id; the row number is the account's code.
+    identifiers: kind, value; sorted by kind, then value; the row number is the identifier's code.
+    links: account (UInt32 code), identifier (UInt32 code), count (Int64), first_seen, last_seen (UTC, may be null);
+        sorted by account, identifier; each pair once.
+
+    The codes depend on the data only, never on the order in which rows were read.
+    """
+
+    accounts: pl.DataFrame
+    identifiers: pl.DataFrame
+    links: pl.DataFrame
+
+    @cached_property
+    def degree(self) -> NDArray[np.int64]:
+        """Accounts per identifier, shape (identifiers,)."""
+        return np.bincount(self.links["identifier"].to_numpy(), minlength=self.identifiers.height).astype(np.int64)
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """The kinds of identifier present, sorted."""
+        return self.identifiers["kind"].unique().sort().to_list()
+
+    @cached_property
+    def kind_code(self) -> NDArray[np.int64]:
+        """Position in `kinds` of each identifier's kind, shape (identifiers,)."""
+        codes = {k: i for i, k in enumerate(self.kinds)}
+        column = self.identifiers["kind"].replace_strict(codes, return_dtype=pl.Int64) if codes else None
+        return column.to_numpy() if column is not None else np.zeros(0, np.int64)
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """Account x identifier incidence, 0/1, shape (accounts, identifiers), int32."""
+        from scipy.sparse import csr_array
+
+        row = self.links["account"].to_numpy()
+        column = self.links["identifier"].to_numpy()
+        data = np.ones(len(row), dtype=np.int32)
+        return csr_array((data, (row, column)), shape=(self.accounts.height, self.identifiers.height))
+
+    def to_networkx(self) -> nx.Graph[str]:
+        """The graph as networkx.Graph with plain values: see `networkx_graph` for nodes and attributes."""
+        named = self.links.select(
+            account_id=self.accounts["account_id"].gather(self.links["account"]),
+            kind=self.identifiers["kind"].gather(self.links["identifier"]),
+            value=self.identifiers["value"].gather(self.links["identifier"]),
+            count="count",
+            first_seen="first_seen",
+            last_seen="last_seen",
+            accounts=pl.Series(self.degree).gather(self.links["identifier"]),
+        )
+        return networkx_graph(self.accounts, named)
+
+
+def account_node(account_id: str) -> str:
+    """Name of an account's node: `account:<account_id>`."""
+    return f"account:{account_id}"
+
+
+def identifier_node(kind: str, value: str) -> str:
+    """Name of an identifier's node: `identifier:<kind>:<value>`; never equal to an account's."""
+    return f"identifier:{kind}:{value}"
+
+
+def networkx_graph(accounts: pl.DataFrame, links: pl.DataFrame) -> nx.Graph[str]:
+    """Bipartite networkx graph with text nodes and plain attribute values.
+
+    Account nodes: bipartite=0, kind="account", label (the account id) and every non-null column of `accounts`.
+    Identifier nodes: bipartite=1, kind, value, label (the value), accounts (how many accounts of the source use it).
+    Edges: count, first_seen, last_seen (ISO 8601 text), and bits and weight (= bits) where `links` has bits.
+    A null is left out, because most graph formats cannot hold one.
+    """
+    import networkx as nx
+
+    graph: nx.Graph[str] = nx.Graph()
+    for row in accounts.sort("account_id").iter_rows(named=True):
+        graph.add_node(account_node(row["account_id"]), bipartite=0, kind="account", label=row["account_id"], **_plain(row))
+    for row in links.sort("account_id", "kind", "value").iter_rows(named=True):
+        node = identifier_node(row["kind"], row["value"])
+        if node not in graph:
+            graph.add_node(node, bipartite=1, kind=row["kind"], value=row["value"], label=row["value"])
+            if row.get("accounts") is not None:
+                graph.nodes[node]["accounts"] = row["accounts"]
+        edge = _plain({k: row[k] for k in ("count", "first_seen", "last_seen", "bits") if k in row})
+        if "bits" in edge:
+            edge["weight"] = edge["bits"]
+        graph.add_edge(account_node(row["account_id"]), node, **edge)
+    return graph
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in row.items() if v is not None}

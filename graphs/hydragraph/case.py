@@ -1,0 +1,320 @@
+"""The case folder: written whole or not at all, opened as polars frames and networkx graphs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from hydragraph.bipartite import networkx_graph
+from hydragraph.errors import CaseExists, NotACase, UnknownName
+from hydragraph.schema import OUTPUT
+
+if TYPE_CHECKING:
+    import networkx as nx
+    from matplotlib.figure import Figure
+
+MANIFEST = "manifest.json"
+REPORT = "report.html"
+_BUILDING = ".hydragraph-building-"
+
+
+@dataclass(frozen=True, repr=False)
+class Case:
+    """An analysed source: eight tables as polars frames, the manifest, and graphs. Tables are read at first use."""
+
+    path: Path
+    manifest: Mapping[str, Any] = field(compare=False)
+
+    def table(self, name: str) -> pl.DataFrame:
+        """One table of the case as a frame. Raises UnknownName for a name the case format does not have."""
+        if name not in OUTPUT:
+            raise UnknownName(f"no table called {name!r}; a case has {', '.join(OUTPUT)}")
+        return self._tables(name)
+
+    def _tables(self, name: str) -> pl.DataFrame:
+        held: dict[str, pl.DataFrame] = self._held
+        if name not in held:
+            held[name] = _read_table(self.path, name)
+        return held[name]
+
+    @cached_property
+    def _held(self) -> dict[str, pl.DataFrame]:
+        return {}
+
+    @property
+    def accounts(self) -> pl.DataFrame:
+        """Every account read, with its cluster if it has one."""
+        return self.table("accounts")
+
+    @property
+    def clusters(self) -> pl.DataFrame:
+        """The leads and the explained clusters, strongest first."""
+        return self.table("clusters")
+
+    @property
+    def signals(self) -> pl.DataFrame:
+        """The signals of each cluster."""
+        return self.table("signals")
+
+    @property
+    def links(self) -> pl.DataFrame:
+        """Account x identifier, accounts in clusters only."""
+        return self.table("links")
+
+    @property
+    def ties(self) -> pl.DataFrame:
+        """Pairs of accounts of one cluster with the evidence between them."""
+        return self.table("ties")
+
+    @property
+    def lineage(self) -> pl.DataFrame:
+        """Which account replaced which."""
+        return self.table("lineage")
+
+    @property
+    def takedown(self) -> pl.DataFrame:
+        """The steps of each cluster's takedown plan."""
+        return self.table("takedown")
+
+    @property
+    def rejects(self) -> pl.DataFrame:
+        """The rows of the source that could not be read."""
+        return self.table("rejects")
+
+    def cluster(self, cluster_id: str) -> Cluster:
+        """One cluster by its id or an unambiguous beginning of it. Raises UnknownName."""
+        ids = self.clusters["cluster_id"]
+        found = ids.filter(ids == cluster_id)
+        if found.is_empty():
+            found = ids.filter(ids.str.starts_with(cluster_id)) if cluster_id else ids.clear()
+        if found.len() != 1:
+            what = "no cluster has" if found.is_empty() else f"{found.len()} clusters begin with"
+            raise UnknownName(f"{what} this id; `case.clusters` (or `hydragraph clusters CASE`) lists {ids.len()}")
+        row = self.clusters.row(by_predicate=pl.col("cluster_id") == found[0], named=True)
+        return Cluster(case=self, row=row)
+
+    def account(self, account_id: str) -> AccountView:
+        """One account: its row, links and ties. Raises UnknownName."""
+        found = self.accounts.filter(account_id=account_id)
+        if found.is_empty():
+            raise UnknownName(f"no account has this id; the case holds {self.accounts.height} accounts")
+        return AccountView(case=self, row=found.row(0, named=True))
+
+    def graph(self, cluster_id: str | None = None) -> nx.Graph[str]:
+        """Bipartite networkx graph of all clusters, or of one; attributes as in `bipartite.networkx_graph`."""
+        if cluster_id is not None:
+            return self.cluster(cluster_id).graph()
+        members = self.accounts.filter(pl.col("cluster_id").is_not_null())
+        return networkx_graph(members, self.links)
+
+    def __repr__(self) -> str:
+        counts = self.clusters["assessment"].value_counts().sort("assessment").rows()
+        said = ", ".join(f"{n} {a}" for a, n in counts) or "no clusters"
+        return f"<Case {self.accounts.height} accounts, {said}>"
+
+
+@dataclass(frozen=True, repr=False)
+class Cluster:
+    """One cluster of a case."""
+
+    case: Case = field(compare=False)
+    row: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The stable cluster id."""
+        return str(self.row["cluster_id"])
+
+    @property
+    def assessment(self) -> str:
+        """coordinated, review or explained."""
+        return str(self.row["assessment"])
+
+    @property
+    def explanation(self) -> str:
+        """The sentence why."""
+        return str(self.row["explanation"])
+
+    def _mine(self, table: str) -> pl.DataFrame:
+        return self.case.table(table).filter(cluster_id=self.id)
+
+    @cached_property
+    def accounts(self) -> pl.DataFrame:
+        """The members."""
+        return self._mine("accounts")
+
+    @cached_property
+    def links(self) -> pl.DataFrame:
+        """The members' links to identifiers."""
+        return self.case.links.join(self.accounts.select("account_id"), on="account_id", how="semi").sort(
+            *OUTPUT["links"].sort
+        )
+
+    @cached_property
+    def identifiers(self) -> pl.DataFrame:
+        """The identifiers that two or more members share: kind, value, members, accounts, bits; widest first."""
+        return (
+            self.links.group_by("kind", "value")
+            .agg(members=pl.len(), accounts=pl.col("accounts").max(), bits=pl.col("bits").max())
+            .filter(pl.col("members") > 1)
+            .sort("members", "bits", "kind", "value", descending=[True, True, False, False])
+        )
+
+    @cached_property
+    def ties(self) -> pl.DataFrame:
+        """The evidence between pairs of members."""
+        members = self.accounts.select("account_id")
+        return self.case.ties.join(members, left_on="account_a", right_on="account_id", how="semi").sort(
+            *OUTPUT["ties"].sort
+        )
+
+    @property
+    def signals(self) -> pl.DataFrame:
+        """The cluster's signals."""
+        return self._mine("signals")
+
+    @property
+    def lineage(self) -> pl.DataFrame:
+        """Replacements inside the cluster."""
+        return self._mine("lineage")
+
+    @property
+    def takedown(self) -> pl.DataFrame:
+        """The cluster's takedown plan."""
+        return self._mine("takedown")
+
+    def graph(self) -> nx.Graph[str]:
+        """Bipartite networkx graph of the cluster; attributes as in `bipartite.networkx_graph`."""
+        return networkx_graph(self.accounts, self.links)
+
+    def plot(self) -> Figure:
+        """The cluster as a matplotlib figure."""
+        from hydragraph.report.figures import cluster_figure
+
+        return cluster_figure(self)
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.id} {self.assessment}, {self.row['size']} accounts, score {self.row['score']:.2f}>"
+
+
+@dataclass(frozen=True, repr=False)
+class AccountView:
+    """One account of a case."""
+
+    case: Case = field(compare=False)
+    row: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The account id."""
+        return str(self.row["account_id"])
+
+    @property
+    def links(self) -> pl.DataFrame:
+        """Its links; empty for an account outside every cluster."""
+        return self.case.links.filter(account_id=self.id)
+
+    @property
+    def ties(self) -> pl.DataFrame:
+        """Its ties, strongest first: other, bits, shared, kinds."""
+        mine = (pl.col("account_a") == self.id) | (pl.col("account_b") == self.id)
+        other = pl.when(pl.col("account_a") == self.id).then("account_b").otherwise("account_a")
+        return (
+            self.case.ties.filter(mine)
+            .select(other.alias("other"), "bits", "shared", "kinds")
+            .sort("bits", "other", descending=[True, False])
+        )
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The cluster it belongs to, if any."""
+        return None if self.row["cluster_id"] is None else self.case.cluster(self.row["cluster_id"])
+
+    def __repr__(self) -> str:
+        return f"<Account in cluster {self.row['cluster_id'] or 'none'}, {self.links.height} links>"
+
+
+def open_case(path: str | Path) -> Case:
+    """The case in folder `path`. Raises NotACase when the folder is not one or lacks a file."""
+    path = Path(path)
+    try:
+        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise NotACase(f"not a case: the folder has no readable {MANIFEST}; `hydragraph analyze` makes one") from error
+    missing = [f"{name}.parquet" for name in OUTPUT if not (path / f"{name}.parquet").is_file()]
+    if missing:
+        raise NotACase(f"incomplete case: {', '.join(missing)} missing; analyse the source again")
+    return Case(path=path, manifest=manifest)
+
+
+def write_case(
+    out: str | Path,
+    tables: Mapping[str, pl.DataFrame],
+    manifest: Callable[[], Mapping[str, Any]],
+    *,
+    force: bool = False,
+    finish: Callable[[Case], None] | None = None,
+) -> Case:
+    """Write a case whole or not at all: build a hidden folder beside `out`, then rename.
+
+    tables: every table of schema.OUTPUT. manifest: called last, so that it can hold the time of the writing itself.
+    finish: called with the case while it is still beside its place, to add the report.
+    Raises CaseExists if `out` is there and `force` is not set; a folder that is not a case is never replaced.
+    """
+    out = Path(out)
+    refuse_to_replace(out, force=force)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{out.name}-", dir=out.parent))
+    try:
+        building.chmod(0o755 & ~_umask())
+        for name, table in OUTPUT.items():
+            frame = tables[name]
+            if frame.schema != table.schema:
+                frame = table.conform(frame)
+            frame.write_parquet(building / f"{name}.parquet", compression="zstd", statistics=True)
+        if finish is not None:
+            finish(Case(path=building, manifest=manifest()))
+        (building / MANIFEST).write_text(json.dumps(manifest(), indent=2, sort_keys=False) + "\n", "utf-8")
+        if out.exists():
+            old = building.with_name(building.name + "-old")
+            os.replace(out, old)
+            os.replace(building, out)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(building, out)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return open_case(out)
+
+
+def refuse_to_replace(out: Path, *, force: bool) -> None:
+    """Raise CaseExists unless `out` is free, an empty folder, or a case that may be replaced."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST).is_file():
+        raise CaseExists("the output folder exists and is not a case; choose another folder")
+    if not force:
+        raise CaseExists("a case is there already; choose another folder or replace it with --force")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _read_table(path: Path, name: str) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(path / f"{name}.parquet")
+        return frame.select(pl.col(c.name).cast(c.dtype) for c in OUTPUT[name].columns)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise NotACase(f"{name}.parquet cannot be read as a case table; analyse the source again") from error

@@ -1,0 +1,58 @@
+"""Every knob of an analysis: default, unit, bounds and meaning, declared once.
+
+No polars here: the command line reads the defaults at start-up.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from hydragraph.errors import InputRefused
+
+
+def _knob(default: float, low: float, high: float, meaning: str) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "meaning": meaning})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The knobs of one run. Frozen; written whole into the manifest. Raises InputRefused for a value out of bounds."""
+
+    seed: int = _knob(0, 0, 2**32 - 1, "start of every random number; the same seed and input give the same bytes")
+    ipv4_prefix: int = _knob(24, 8, 32, "leading bits of an IPv4 address that make its range")
+    ipv6_prefix: int = _knob(56, 16, 128, "leading bits of an IPv6 address that make its range")
+    max_rejects: float = _knob(0.01, 0.0, 1.0, "largest share of a table's rows that may be unreadable")
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            whole = isinstance(f.default, int)
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise InputRefused(f"setting {f.name}: {'a whole number' if whole else 'a number'} is needed")
+            low, high = f.metadata["low"], f.metadata["high"]
+            if not low <= value <= high:
+                raise InputRefused(f"setting {f.name}: must lie between {low} and {high}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All knobs as plain values, for the manifest."""
+        return asdict(self)
+
+    def with_(self, **changes: Any) -> Settings:
+        """A copy with some knobs changed; None leaves a knob as it is."""
+        known = {f.name for f in fields(self)}
+        unknown = sorted(set(changes) - known)
+        if unknown:
+            raise InputRefused(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        return replace(self, **{k: v for k, v in changes.items() if v is not None})
+
+
+def read_settings(path: str | Path) -> Settings:
+    """Settings from a TOML file of `name = value` lines. Raises InputRefused for an unknown name or a bad value."""
+    try:
+        values = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputRefused(f"settings file: cannot be read as TOML ({type(error).__name__})") from error
+    return Settings().with_(**values)
