@@ -1,0 +1,289 @@
+"""Rings: one generator for all tactics, driven by the figures of `scenarios.Tactic`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hydragraph.worlds.draft import BANNED, Draft, Floats, Ints, Ring, Rng, sizes, skewed
+from hydragraph.worlds.people import DEVICE, PHONE, TLS, card_kinds, give_keys, share_links
+from hydragraph.worlds.places import hosts
+from hydragraph.worlds.scenarios import DAYS, TACTICS, Scenario, Tactic
+from hydragraph.worlds.shared import popular
+
+CODE = {name: code for code, name in enumerate(TACTICS)}
+
+
+@dataclass(frozen=True)
+class Order:
+    """One ring to be built: its tactic, its accounts, and for a pair which of the two it is (else -1)."""
+
+    tactic: Tactic
+    size: int
+    pair: int = -1
+
+
+def plan_rings(rng: Rng, scenario: Scenario, accounts: int) -> list[Order]:
+    """How many rings of which size the world holds. Every tactic of the scenario has at least one."""
+    orders: list[Order] = []
+    for name, share in scenario.tactics.items():
+        tactic = scenario.tactic(name)
+        total = max(
+            tactic.least * (2 if tactic.pairs else 1), round(accounts * share * np.exp(0.12 * rng.standard_normal()))
+        )
+        if tactic.size == 0:
+            orders.append(Order(tactic, total))
+            continue
+        drawn = sizes(rng, total, tactic.size, tactic.spread, tactic.least, tactic.most)
+        if len(drawn) > 1 and drawn[-1] < tactic.least:  # too small to be a ring: its accounts go to the one before
+            drawn = np.concatenate([drawn[:-2], [drawn[-2] + drawn[-1]]])
+        if tactic.pairs:
+            if len(drawn) % 2:
+                half = int(drawn[-1]) // 2
+                drawn = np.concatenate([drawn[:-1], [half, int(drawn[-1]) - half]])
+            orders += [Order(tactic, int(n), i % 2) for i, n in enumerate(drawn)]
+        else:
+            orders += [Order(tactic, int(n)) for n in drawn]
+    return orders
+
+
+def build_rings(d: Draft, seeds: np.random.SeedSequence, orders: Sequence[Order]) -> None:
+    """Add every ring of `orders`, each from its own random stream."""
+    provider = -1
+    for order, seed in zip(orders, seeds.spawn(len(orders)), strict=True):
+        rng = np.random.default_rng(seed)
+        if order.pair <= 0:
+            provider = int(rng.integers(0, len(d.shared.compact)))
+        build_ring(d, rng, order.tactic, order.size, provider)
+
+
+def build_ring(d: Draft, rng: Rng, tactic: Tactic, size: int, provider: int) -> None:
+    """One ring of `size` accounts. `provider`: the proxy provider it rents from, if its tactic rents."""
+    slot, start, end, banned, before = _slots(rng, tactic, size)
+    born = _births(rng, tactic, slot, start, before)
+    payg = tactic.channels > 1
+    channel = (
+        rng.integers(0, tactic.channels, size)
+        if payg
+        else np.where(rng.random(size) < 0.08, rng.integers(1, 4, size), 0)
+    )
+    who = d.add_accounts(
+        size,
+        created=born, closed=np.where(banned, end, np.inf), reason=np.where(banned, BANNED, 0), channel=channel,
+        volume=0.0, start=start, end=end, label=1, cluster=d.fresh("cluster", 1)[0], tactic=CODE[tactic.name],
+    )  # fmt: skip
+    d.accounts.column("parent")[who] = np.where(before >= 0, who[0] + before, -1)
+    _network(d, rng, tactic, who, provider)
+    _hide(d, rng, tactic, who)
+    _pay(d, rng, tactic, who, slot, start, end)
+    _keys(d, rng, tactic, who)
+    _prompts(d, rng, tactic, who)
+    _devices(d, rng, tactic, who)
+    d.rings.append(
+        Ring(
+            accounts=who, slot=slot, start=start, end=end,
+            phase=float(rng.uniform(0, 24)), flat=float(rng.uniform(0.6, 0.95)), sync=tactic.sync, jitter=tactic.jitter,
+            burst=float(1.4 + rng.gamma(2.0, 0.6)), volume=tactic.volume * float(np.exp(0.25 * rng.standard_normal())),
+        )
+    )  # fmt: skip
+
+
+def _slots(rng: Rng, tactic: Tactic, size: int) -> tuple[Ints, Floats, Floats, np.ndarray, Ints]:
+    """Slot, first and last day, banned or not, and predecessor in the slot (row in the ring, -1: none) of each member.
+
+    A ring keeps some slots filled: an account that is closed is replaced after the tactic's delay. Slots are filled
+    one place after the other, so that a wave of bans that takes several accounts at once moves all that follow.
+    """
+    if tactic.at_once is None:
+        count = max(2, round(size / tactic.turnover))
+    else:
+        count = int(rng.integers(tactic.at_once[0], tactic.at_once[1] + 1))
+    count = min(count, size)
+    extra = rng.choice(count, size - count) if tactic.at_once is None else np.arange(size - count) % count
+    slot = np.sort(np.concatenate([np.arange(count), extra]))
+    length = np.bincount(slot, minlength=count)
+    place = np.arange(size) - np.repeat(np.cumsum(length) - length, length)
+    begins = rng.uniform(0, 6 if tactic.at_once else 22)
+    window = np.full(count, rng.uniform(50 if tactic.at_once else 46, 66))
+    launched = np.sort(rng.uniform(begins, begins + 8.0, max(1, count // 12 + 1)))
+    opened = np.minimum(launched[rng.integers(0, len(launched), count)], DAYS - 12.0)
+    if tactic.at_once:
+        opened = begins + rng.exponential(0.5, count)
+    share = rng.gamma(2.5, 1.0, size)
+    share /= np.bincount(slot, share)[slot]
+    waves = np.sort(rng.uniform(10, DAYS, 3))
+    start, end = np.zeros(size), np.zeros(size)
+    before = np.full(size, -1)
+    now = opened.copy()
+    for step in range(int(length.max())):
+        rows = np.flatnonzero(place == step)
+        mine = slot[rows]
+        room = np.maximum(window[mine] - opened[mine], 8.0)
+        start[rows] = now[mine]
+        stop = now[mine] + np.maximum(share[rows] * room, 0.25)
+        wave = waves[np.abs(stop[:, None] - waves).argmin(axis=1)]
+        caught = (np.abs(stop - wave) < 2.5) & (wave > now[mine] + 0.3) & (rng.random(len(rows)) < 0.5)
+        stop = np.where(caught, wave + rng.exponential(0.04, len(rows)), stop)
+        end[rows] = stop
+        if step:
+            before[rows] = np.searchsorted(slot, mine) + step - 1
+        gap = tactic.delay / 24 * np.exp(0.5 * rng.standard_normal(len(rows)))
+        now[mine] = stop + np.minimum(gap, 4 * tactic.delay / 24)
+    return (*_fit(rng, slot, place, length, start, end), before)
+
+
+def _fit(
+    rng: Rng, slot: Ints, place: Ints, length: Ints, start: Floats, end: Floats
+) -> tuple[Ints, Floats, Floats, np.ndarray]:
+    """Squeeze slots that run past the world's end, and decide who is closed: all that are replaced, some others."""
+    last = place == length[slot] - 1
+    latest = np.zeros(len(length))
+    latest[slot[last]] = start[last]
+    limit = DAYS - 0.6
+    first = start[place == 0]
+    squeeze = np.minimum(1.0, np.maximum(limit - first, 0.1) / np.maximum(latest - first, 0.1))
+    if (squeeze < 1).any():
+        start = first[slot] + (start - first[slot]) * squeeze[slot]
+        end = first[slot] + (end - first[slot]) * squeeze[slot]
+    banned = ~last | ((end < DAYS) & (rng.random(len(slot)) < 0.5))
+    return slot, start, np.where(banned, end, np.inf), banned
+
+
+def _births(rng: Rng, tactic: Tactic, slot: Ints, start: Floats, before: Ints) -> Floats:
+    """Days of creation: batches shortly before use, a share bought aged, successors made when they are needed."""
+    lead = rng.exponential(0.05, len(start)) + np.abs(rng.normal(0, tactic.jitter / 24, len(start)))
+    aged = rng.random(len(start)) < tactic.aged
+    lead = np.where(aged, lead + rng.exponential(70.0, len(start)), lead)
+    hurried = (before >= 0) & ~aged
+    return start - np.where(hurried, np.minimum(lead, tactic.delay / 24 * 0.5), lead)
+
+
+def _network(d: Draft, rng: Rng, tactic: Tactic, who: Ints, provider: int) -> None:
+    """Where the ring's own requests come from."""
+    open_share = max(0.0, 1.0 - tactic.camouflage - tactic.smear)
+    size = len(who)
+    if tactic.network == "residential":
+        first = int(rng.integers(0, len(d.shared.wide)))
+        d.habits.add(size, account=who, pool=d.shared.wide[first], work=open_share, rest=open_share)
+        return
+    if tactic.network == "provider":
+        sites = d.shared.compact[provider]
+    elif tactic.network == "home":
+        homes, servers = int(rng.integers(1, 3)), 1
+        nets = np.concatenate([d.shared.home_nets(rng, homes), rng.choice(d.shared.hosting, servers)])
+        sites = d.places.add_sites(nets, hosts(rng, homes + servers))
+    else:
+        count = max(2, round(size / tactic.per_proxy * float(np.exp(0.2 * rng.standard_normal()))))
+        ranges = max(2, round(count / rng.uniform(1.2, 2.5)))
+        luck = rng.random(ranges)
+        nets = np.where(
+            luck < 0.35,
+            rng.choice(d.shared.hosting, ranges),
+            np.where(luck < 0.65, d.shared.home_nets(rng, ranges), d.shared.space.take(ranges)),
+        )
+        sites = d.places.add_sites(rng.choice(nets, count), hosts(rng, count))
+    pools = d.places.single(sites)
+    many = np.minimum(1 + rng.poisson(max(tactic.breadth - 1.0, 0.2), size), 3 * len(pools))
+    users = np.repeat(who, many)
+    weight = rng.gamma(1.2, 1.0, len(users)) + 0.05
+    weight *= open_share / np.bincount(users - who[0], weight)[users - who[0]]
+    picked = pools[(rng.random(len(users)) ** 1.25 * len(pools)).astype(np.int64)]
+    d.habits.add(len(users), account=users, pool=picked, work=weight, rest=weight)
+
+
+def _hide(d: Draft, rng: Rng, tactic: Tactic, who: Ints) -> None:
+    """Requests through infrastructure that innocent people use: carriers, VPN exits; offices when the ring smears."""
+    if tactic.camouflage > 0:
+        for pools, part in ((d.shared.carriers, 0.6), (d.shared.vpns, 0.4)):
+            weight = tactic.camouflage * part
+            d.habits.add(len(who), account=who, pool=popular(rng, pools, len(who)), work=weight, rest=weight)
+    if tactic.smear > 0 and d.offices:
+        offices = np.concatenate(d.offices)
+        targets = rng.choice(offices, min(len(offices), max(2, len(who) // 6)), replace=False)
+        for _ in range(2):
+            weight = tactic.smear / 2
+            d.habits.add(
+                len(who), account=who, pool=rng.choice(targets, len(who)), work=1.4 * weight, rest=0.6 * weight
+            )
+
+
+def _pay(d: Draft, rng: Rng, tactic: Tactic, who: Ints, slot: Ints, start: Floats, end: Floats) -> None:
+    """Cards: one pool of cards for the ring, an own one each, or a chain in which each card serves two accounts."""
+    born = d.accounts.column("created")[who]
+    added = born + rng.exponential(0.1, len(who))
+    if tactic.cards == "chain":
+        order = np.argsort(start, kind="stable")
+        chain = who[order]
+        cards, kinds = d.fresh("card", len(chain)), card_kinds(rng, len(chain), 0.45)
+        d.cards.add(len(chain), account=chain, card=cards, kind=kinds, added=added[order])
+        later = start[order][1:] + rng.exponential(0.3, len(chain) - 1)
+        d.cards.add(len(chain) - 1, account=chain[1:], card=cards[:-1], kind=kinds[:-1], added=later)
+        return
+    if tactic.channels > 1:  # a cloud platform bills its customers itself
+        payers = d.accounts.column("channel")[who] == 0
+        who, added = who[payers], added[payers]
+    if tactic.cards == "own":
+        kinds = card_kinds(rng, len(who), 0.7)
+        d.cards.add(len(who), account=who, card=d.fresh("card", len(who)), kind=kinds, added=added)
+        return
+    count = max(1, round(len(who) / tactic.per_card))
+    cards, kinds = d.fresh("card", count), card_kinds(rng, count, 0.45)
+    mine = rng.integers(0, count, len(who))
+    d.cards.add(len(who), account=who, card=cards[mine], kind=kinds[mine], added=added)
+    more = rng.random(len(who)) < 0.22
+    mine = rng.integers(0, count, int(more.sum()))
+    later = added[more] + rng.exponential(4.0, len(mine))
+    d.cards.add(len(mine), account=who[more], card=cards[mine], kind=kinds[mine], added=later)
+
+
+def _keys(d: Draft, rng: Rng, tactic: Tactic, who: Ints) -> None:
+    """API keys: own ones, and for pooled keys one key under several accounts, used for most requests."""
+    give_keys(d, rng, who, 0.3)
+    if tactic.per_key <= 1:
+        return
+    count = max(1, round(len(who) / tactic.per_key))
+    keys = d.fresh("key", count)
+    for part in (1.0, 0.35):
+        users = who[rng.random(len(who)) < part]
+        born = d.accounts.column("created")[users]
+        mine = keys[rng.integers(0, count, len(users))]
+        d.keys.add(len(users), account=users, key=mine, created=born + rng.exponential(0.3, len(users)), weight=2.5)
+
+
+def _prompts(d: Draft, rng: Rng, tactic: Tactic, who: Ints) -> None:
+    """Templates: the ring's scripts, resold customers' own ones, public ones, free text."""
+    size = len(who)
+    scripts = d.fresh("template", max(2, round(np.exp(1.1 + 0.5 * rng.standard_normal()) + size / 150)))
+    for part in (0.95, 0.6, 0.3):
+        users = who[rng.random(size) < part]
+        mine = scripts[skewed(rng, len(users), len(scripts), 1.2)]
+        d.templates.add(
+            len(users), account=users, template=mine, weight=tactic.scripted * rng.gamma(4.0, 0.25 / 1.85, len(users))
+        )
+    if tactic.customers > 0:
+        customers = d.fresh("template", 2 * size)
+        served = np.repeat(customers, 1 + rng.integers(0, 3, len(customers)))
+        users = who[rng.integers(0, size, len(served))]
+        d.templates.add(
+            len(users), account=users, template=served, weight=tactic.customers * rng.gamma(1.0, 1 / 4.0, len(users))
+        )
+    rest = max(0.05, 1.0 - tactic.scripted - tactic.customers)
+    d.templates.add(size, account=who, weight=rest)
+    users = who[rng.random(size) < 0.3]
+    which = skewed(rng, len(users), d.shared.public_templates, 2.2)
+    d.templates.add(len(users), account=users, template=which, weight=rest * rng.gamma(1.5, 0.5, len(users)))
+
+
+def _devices(d: Draft, rng: Rng, tactic: Tactic, who: Ints) -> None:
+    """Devices used for several accounts, a few phones for the codes, and a client most members have in common."""
+    count = max(1, round(len(who) / tactic.per_device))
+    share_links(d, rng, who, rng.integers(0, count, len(who)), DEVICE, 0.55)
+    share_links(d, rng, who, rng.integers(0, max(1, round(len(who) / 1.5)), len(who)), PHONE, 0.3)
+    favourite = skewed(rng, 1, d.shared.clients, 1.5)[0]
+    for part in (0.9, 0.35):
+        users = who[rng.random(len(who)) < part]
+        common = rng.random(len(users)) < 0.5
+        value = np.where(common, favourite, skewed(rng, len(users), d.shared.clients, 2.5))
+        d.links.add(len(users), account=users, kind=TLS, value=value)

@@ -1,0 +1,136 @@
+"""simulate(): plan a world, draw its requests, write its tables whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from hydragraph.errors import CaseExists, InputRefused
+from hydragraph.worlds.activity import generate
+from hydragraph.worlds.draft import Draft
+from hydragraph.worlds.innocent import build_innocents
+from hydragraph.worlds.places import Places
+from hydragraph.worlds.rings import build_rings, plan_rings
+from hydragraph.worlds.scenarios import Scenario, checked, scenario_named
+from hydragraph.worlds.shared import build_shared
+from hydragraph.worlds.tables import Names, write_tables
+
+RECIPE = "world.json"
+TRUTH = "truth.parquet"
+EVENTS_PER_ACCOUNT = 16
+LARGEST_RING_SHARE = 0.4
+
+
+@dataclass(frozen=True, repr=False)
+class World:
+    """A written world: its folder, the truth about every account, and how many rows of what there are."""
+
+    folder: Path
+    truth: pl.DataFrame = field(compare=False)
+    counts: Mapping[str, int]
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{n} {what}" for what, n in self.counts.items())
+        return f"<World {said}>"
+
+
+def simulate(
+    folder: str | Path,
+    *,
+    accounts: int = 60_000,
+    events: int | None = None,
+    seed: int = 0,
+    scenario: str | Scenario = "mixed",
+    templates: bool = True,
+    ring_size: float | None = None,
+    camouflage: float | None = None,
+    jitter: float | None = None,
+    replacement_delay: float | None = None,
+    force: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> World:
+    """Write a synthetic world of 60 days into `folder`: a source to analyse, and the truth about it.
+
+    accounts: how many, at least 200. events: about how many requests; default 16 an account.
+    seed: the same seed and parameters give the same bytes; another seed gives another world, not only other names.
+    scenario: a name of `SCENARIOS`, or a Scenario of your own.
+    templates: False leaves template_hash empty; everything else stays as it was.
+    ring_size: median accounts of a ring. camouflage: share of a member's bursts through carriers and VPN exits.
+    jitter: hours by which a ring's simultaneous work strays. replacement_delay: median hours from a closure to the
+    successor's first request. All four replace every tactic's own figure; None leaves it.
+
+    Files: accounts, api_keys, payments, links, ranges (.parquet), events (.parquet, or a folder of part files),
+    truth.parquet (account_id, label 1/0, cluster: ring, group and group_kind: innocent group, tactic, parent: the
+    closed account that it replaced) and world.json (how the world was made).
+
+    Raises InputRefused for a figure out of bounds, UnknownName for an unknown scenario, CaseExists if `folder` is
+    taken; force replaces a world, never anything else. The folder appears whole or not at all.
+    """
+    wanted = scenario_named(scenario) if isinstance(scenario, str) else scenario
+    checked(accounts, 200, 50_000_000, "accounts")
+    events = EVENTS_PER_ACCOUNT * accounts if events is None else events
+    checked(events, accounts, 2_000_000_000, "events")
+    checked(seed, 0, 2**63 - 1, "seed")
+    given = {
+        "ring_size": checked(ring_size, 2, accounts, "ring_size"),
+        "camouflage": checked(camouflage, 0.0, 1.0, "camouflage"),
+        "jitter": checked(jitter, 0.0, 24 * 30.0, "jitter"),
+        "replacement_delay": checked(replacement_delay, 0.0, 24 * 30.0, "replacement_delay"),
+    }
+    wanted = replace(wanted, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    folder = Path(folder)
+    _refuse_to_replace(folder, force=force)
+    tell = progress or (lambda stage: None)
+
+    tell("plan")
+    shape, shared_seed, people, rings, activity, names, rest = np.random.SeedSequence(seed).spawn(7)
+    orders = plan_rings(np.random.default_rng(shape), wanted, accounts)
+    in_rings = sum(o.size for o in orders)
+    if in_rings > LARGEST_RING_SHARE * accounts:
+        raise InputRefused(f"rings would hold {in_rings} of {accounts} accounts; choose more accounts or smaller rings")
+    places = Places()
+    draft = Draft(places=places, shared=build_shared(np.random.default_rng(shared_seed), places, accounts))
+    draft.counters["template"] = draft.shared.public_templates
+    draft.counters["tls"] = draft.shared.clients
+    build_innocents(draft, people, accounts - in_rings, wanted.innocents)
+    build_rings(draft, rings, orders)
+    tell("requests")
+    drawn = generate(draft, activity, events)
+    tell("write")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        building.chmod(0o755)
+        truth, counts = write_tables(building, draft, drawn, Names(draft, names), rest, templates=templates)
+        recipe: dict[str, Any] = {
+            "scenario": wanted.name, "accounts": accounts, "events": events, "seed": seed, "templates": templates,
+            **given, "rows": counts,
+        }  # fmt: skip
+        (building / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n", "utf-8")
+        if folder.exists():
+            old = building.with_name(building.name + "-old")
+            folder.replace(old)
+            building.replace(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            building.replace(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return World(folder=folder, truth=truth, counts=counts)
+
+
+def _refuse_to_replace(folder: Path, *, force: bool) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / RECIPE).is_file():
+        raise CaseExists("the folder exists and is not a world; choose another folder")
+    if not force:
+        raise CaseExists("a world is there already; choose another folder or replace it with force")
