@@ -1,0 +1,62 @@
+"""`hydragraph analyze`: the main job, from a source to a case."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+import hydragraph as hg
+from hydragraph_cli.layout import cluster_table, counted, tally
+from hydragraph_cli.options import pass_talk, source_options, talk_options
+from hydragraph_cli.output import print_text
+from hydragraph_cli.talk import Talk
+
+FIRST = 10
+
+
+@click.command("analyze")
+@source_options
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the case to write.")
+@click.option("--force", is_flag=True, help="Replace a case that is there already.")
+@talk_options
+@pass_talk
+def command(talk: Talk, source: Any, out: Path, mapping: Path | None, settings: hg.Settings, force: bool) -> None:
+    """Find the coordinated clusters in a source and write a case.
+
+    SOURCE is a folder, or files, with any of the tables accounts, api_keys, payments, events, links, ranges, as
+    Parquet, CSV, NDJSON or Arrow. The case appears whole or not at all.
+
+    \b
+    Example:
+      hydragraph analyze exports/ -o case
+      hydragraph analyze accounts.csv payments.csv -o case --seed 7 --force
+    """
+    with talk.progress() as progress:
+        case = hg.analyze(source, out, mapping=mapping, settings=settings, force=force, progress=progress)
+    print_leads(case, talk)
+
+
+def print_leads(case: hg.Case, talk: Talk) -> None:
+    """The strongest leads to stdout; to stderr what was read, and where to look next."""
+    import polars as pl
+
+    from hydragraph.case import REPORT
+
+    talk.say(f"{counted(case.accounts.height, 'account')} read; {tally(case.clusters)}")
+    for note in case.manifest.get("notes", ()):
+        talk.say(str(note))
+    if case.rejects.height:
+        talk.say(f"{counted(case.rejects.height, 'row')} could not be read; {case.path / 'rejects.parquet'} says why")
+    leads = case.clusters.filter(pl.col("assessment") != "explained")
+    if leads.is_empty():
+        print_text("No leads: no cluster is coordinated or in need of review.")
+    else:
+        print_text(cluster_table(leads.head(FIRST)))
+        if leads.height > FIRST:
+            talk.say(f"{leads.height - FIRST:,} more leads: hydragraph clusters {shlex.quote(str(case.path))}")
+        talk.say(f"look closer: hydragraph show {shlex.quote(str(case.path))} {leads['cluster_id'][0]}")
+    if (case.path / REPORT).is_file():
+        talk.say(f"report: {case.path / REPORT}")

@@ -1,0 +1,43 @@
+"""`hydragraph export`: a case, or one cluster, in a format of another tool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import hydragraph as hg
+from hydragraph_cli.options import case_argument, one_of, pass_talk, talk_options, text_argument
+from hydragraph_cli.talk import Talk
+
+
+@click.command("export")
+@case_argument
+@click.option(
+    "--format",
+    required=True,
+    callback=one_of("hydragraph.export", "FORMATS"),
+    metavar="FORMAT",
+    help="graphml, json, parquet, csv, ...",
+)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), metavar="PATH", required=True, help="File or folder to write."
+)
+@click.option("--cluster", callback=text_argument, metavar="ID", help="Only this cluster.")
+@click.option("--force", is_flag=True, help="Replace an earlier export.")
+@talk_options
+@pass_talk
+def command(talk: Talk, case: Path, format: str, out: Path, cluster: str | None, force: bool) -> None:
+    """Write a case, or one cluster, for another tool.
+
+    Graphs are written as graphml or json (node-link), tables as parquet or csv.
+
+    \b
+    Example:
+      hydragraph export case --format graphml -o leads.graphml
+      hydragraph export case --format csv --cluster c-5f2a91 -o tables/
+    """
+    from hydragraph.export import export  # not hg.export, which the module of that name hides once it is imported
+
+    written = export(hg.open_case(case), format, out, cluster=cluster, force=force)
+    talk.say(f"written: {written}")

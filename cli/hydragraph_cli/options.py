@@ -1,0 +1,156 @@
+"""Arguments and options that several commands share, as decorators."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hydragraph.settings import Settings, read_settings
+from hydragraph_cli.output import FORMATS, View
+from hydragraph_cli.talk import Talk
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FOLDER = click.Path(path_type=Path)
+"""A path that the library, not click, judges: a source that is not there is refused input, not wrong usage."""
+
+_KNOBS = ("seed", "ipv4_prefix", "ipv6_prefix", "max_rejects")
+
+
+def talk_options(command: Command) -> Command:
+    """--quiet and --verbose, before or after the name of the command; the last one given holds."""
+
+    def set_level(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+        if given:
+            ctx.ensure_object(Talk).level = 0 if param.name == "quiet" else 2
+
+    verbose = click.option(
+        "--verbose", is_flag=True, expose_value=False, callback=set_level, help="Say each stage; errors say where."
+    )
+    quiet = click.option("--quiet", is_flag=True, expose_value=False, callback=set_level, help="Say errors only.")
+    return quiet(verbose(command))
+
+
+pass_talk = click.make_pass_decorator(Talk, ensure=True)
+"""Hands the command its Talk as first argument."""
+
+case_argument = click.argument("case", type=FOLDER)
+
+
+unmasked_option = click.option(
+    "--unmasked", is_flag=True, help="Print identifiers in full; they are partly hidden otherwise."
+)
+
+
+def one_of(module: str, names: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Callback that holds an option against a list of the library, imported only when the option is given."""
+
+    def check(ctx: click.Context, param: click.Parameter, given: Any) -> Any:
+        for name in given if isinstance(given, tuple) else (given,):
+            known = () if name is None else tuple(getattr(importlib.import_module(module), names))
+            if name is not None and name not in known:
+                raise click.BadParameter(f"{name!r} is none of {', '.join(known)}")
+        return given
+
+    return check
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given: the defaults of the others are the library's business."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def list_options(*parts: str) -> Callable[[Command], Command]:
+    """--format, --columns and --limit, handed on as one `view`. parts: choices for --part, if there are parts."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_view(*args: Any, **given: Any) -> Any:
+            names = ("format", "columns", "limit", "part")
+            view = View(**{name: given.pop(name) for name in names if name in given})
+            return command(*args, view=view, **given)
+
+        options = [
+            click.option(
+                "--format", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print."
+            ),
+            click.option("--columns", callback=_names, metavar="A,B,...", help="Only these columns, in this order."),
+            click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N rows; 0: all."),
+        ]
+        if parts:
+            one = click.option("--part", type=click.Choice(parts), help="One part of the answer, as a plain list.")
+            options.insert(1, one)
+        decorated: Any = with_view
+        for option in reversed(options):
+            decorated = option(decorated)
+        done: Command = decorated
+        return done
+
+    return decorate
+
+
+def _names(ctx: click.Context, param: click.Parameter, given: str | None) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
+    if not names:
+        raise click.BadParameter("name at least one column")
+    return names
+
+
+def text_argument(ctx: click.Context, param: click.Parameter, given: str | None) -> str | None:
+    """Callback: refuses an argument with bytes that are not UTF-8; no value of a case has any."""
+    try:
+        (given or "").encode("utf-8")
+    except UnicodeEncodeError:
+        raise click.BadParameter("not valid UTF-8") from None
+    return given
+
+
+def source_options(command: Command) -> Command:
+    """SOURCE..., --mapping, --config and the knobs people turn, handed on as `source`, `mapping` and `settings`."""
+
+    @functools.wraps(command)
+    def with_settings(*args: Any, config: Path | None, source: tuple[Path, ...], **given: Any) -> Any:
+        knobs = {name: given.pop(name) for name in _KNOBS}
+        settings = (read_settings(config) if config else Settings()).with_(**knobs)
+        one_or_more = source[0] if len(source) == 1 else source
+        return command(*args, source=one_or_more, settings=settings, **given)
+
+    decorated: Any = with_settings
+    declared = {f.name: f for f in fields(Settings)}
+    for name in reversed(_KNOBS):
+        knob = declared[name]
+        whole = isinstance(knob.default, int)
+        bounds = click.IntRange(knob.metadata["low"], knob.metadata["high"])
+        decorated = click.option(
+            f"--{name.replace('_', '-')}",
+            type=bounds if whole else str,
+            callback=None if whole else _share,
+            metavar="N" if whole else "SHARE",
+            help=f"{knob.metadata['meaning'][:1].upper()}{knob.metadata['meaning'][1:]}; default {knob.default}.",
+        )(decorated)
+    config = click.option("--config", type=FOLDER, help="TOML file of settings, `name = value` a line.")
+    mapping = click.option("--mapping", type=FOLDER, help="TOML file that says which file and column means what.")
+    argument = click.argument("source", type=FOLDER, nargs=-1, required=True)
+    done: Command = argument(mapping(config(decorated)))
+    return done
+
+
+def _share(ctx: click.Context, param: click.Parameter, given: str | None) -> float | None:
+    """A share as 0.01 or 1%."""
+    if given is None:
+        return None
+    try:
+        share = float(given.removesuffix("%")) / (100 if given.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise click.BadParameter("a share is needed: 0.01 or 1%")
+    return share
