@@ -1,0 +1,53 @@
+# Needs Python 3.11 or newer, git and make; everything else goes into the folder .venv.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+# Both names: older pip holds the build back end to the first, newer pip to the second.
+PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test quick lint clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+venv: $(VENV)/.dev  ## environment with everything needed to work on the code
+
+demo: $(VENV)/.run  ## environment, a small made-up world, its analysis and the report
+	$(BIN)/hydragraph demo demo --force
+
+test: lint  ## environment and everything CI runs
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+quick: $(VENV)/.dev  ## tests without the slow ones
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+lint: $(VENV)/.dev  ## style, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:  ## remove the environment and everything made from the sources
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find graphs cli tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing hydragraph into $(VENV); the first time takes a minute."
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing hydragraph and its development tools into $(VENV); the first time takes a minute."
+	$(PIP) --editable ".[dev]"
+	@touch $@ $(VENV)/.run
+
+$(BIN)/python:
+	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' 2>/dev/null \
+		|| { echo "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
