@@ -15,8 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import hydragraph as hg
-from hydragraph.case import write_case
-from hydragraph.schema import OUTPUT
+from cli_case import make_empty_case
 from hydragraph_cli import main
 from hydragraph_cli.main import COMMANDS, cli
 
@@ -51,8 +50,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
 
 @pytest.fixture(scope="module")
 def empty_case(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("cases") / "empty"
-    return write_case(out, {name: table.empty() for name, table in OUTPUT.items()}, dict).path
+    return make_empty_case(tmp_path_factory.mktemp("cases") / "empty").path
 
 
 # --- help and start-up
