@@ -38,6 +38,7 @@ class _Bursts:
     account: Ints
     time: Floats  # days
     spread: Floats  # days: typical distance of a request from its burst's start
+    limited: Floats  # probability that a request is refused for its rate
 
 
 class _Choices:
@@ -65,15 +66,17 @@ def generate(d: Draft, seeds: np.random.SeedSequence, events: int) -> Events:
     column = d.accounts.column
     end = np.minimum(np.minimum(column("end"), column("closed")), DAYS)
     volume = column("volume") * np.clip((end - column("start")) / DAYS * 1.6, 0.12, 1.0)
-    effort = [ring.volume * float(_lives(ring).sum()) / DAYS * 1.25 for ring in d.rings]
-    scale = events * 1.03 / max(volume.sum() + sum(effort), 1e-9)  # some requests fall behind the end of an account
+    effort = [ring.volume * float(np.sqrt(_lives(ring) / DAYS).sum()) for ring in d.rings]
+    scale = events * 0.995 / max(volume.sum() + sum(effort), 1e-9)  # some requests fall behind the end of an account
     parts = [_people_bursts(d, people, volume * scale, end)]
     for ring, seed_effort in zip(d.rings, effort, strict=True):
         parts.append(_ring_bursts(rings, ring, seed_effort * scale))
     burst = np.concatenate(
         [np.repeat(np.arange(len(b.time)), n) + s for (b, n), s in zip(parts, _starts(parts), strict=True)]
     )
-    bursts = _Bursts(*(np.concatenate([getattr(b, f) for b, _ in parts]) for f in ("account", "time", "spread")))
+    bursts = _Bursts(
+        *(np.concatenate([getattr(b, f) for b, _ in parts]) for f in ("account", "time", "spread", "limited"))
+    )
     return _requests(d, where, what, sizes, bursts, burst, end)
 
 
@@ -116,39 +119,53 @@ def _people_bursts(d: Draft, rng: Rng, expected: Floats, end: Floats) -> tuple[_
     which = np.repeat(np.cumsum(bursts) - bursts, count) + (
         np.repeat(bursts, count) * rng.random(int(count.sum())) ** 1.4
     ).astype(np.int64)
-    return _Bursts(account, time, spread), np.bincount(which, minlength=len(time))
+    inside = np.bincount(which, minlength=len(time))
+    return _Bursts(account, time, spread, np.minimum(0.004 + 0.0025 * inside, 0.2)), inside
 
 
 def _ring_bursts(rng: Rng, ring: Ring, expected: float) -> tuple[_Bursts, Ints]:
-    """A ring's work, handed out in turn to the slots that are filled at the time; part of it in simultaneous waves."""
+    """A ring's work, handed out in turn to the slots that are filled at the time.
+
+    Part of it comes in waves that many slots run at once; of the rest, some bursts hit a rate limit and the next slot
+    goes on within a minute or so. Every account begins with a burst of its own soon after it is put to use.
+    """
     total = round(expected)
-    bursts = max(len(ring.accounts), round(total / ring.burst))
-    slots = int(ring.slot[-1]) + 1
+    members, slots = len(ring.accounts), int(ring.slot[-1]) + 1
+    bursts = max(members, round(total / ring.burst) - members)
     wave = max(2, min(slots, 40))
     waves = int(bursts * ring.sync / wave)
     alone = bursts - waves * wave
-    first, last = float(ring.start.min()), float(np.minimum(ring.end, DAYS).max())
+    last = np.minimum(ring.end, DAYS)
+    from_day, to_day = float(ring.start.min()), float(last.max())
 
     def moments(n: int) -> Floats:
-        day = first + (last - first) * rng.random(n)
+        day = from_day + (to_day - from_day) * rng.random(n)
         hour = np.where(rng.random(n) < ring.flat, 24 * rng.random(n), ring.phase + 3.5 * rng.standard_normal(n))
-        return np.sort(np.clip(np.floor(day) + (hour % 24) / 24, first, last))
+        return np.sort(np.clip(np.floor(day) + (hour % 24) / 24, from_day, to_day))
 
     time = np.concatenate([moments(alone), np.repeat(moments(waves), wave)])
+    single = np.arange(bursts) < alone
     turn = np.concatenate([np.arange(alone), np.arange(waves * wave)]) + rng.integers(0, slots)
-    turn = (turn + (rng.random(len(turn)) < 0.2) * rng.integers(0, slots, len(turn))) % slots
-    late = rng.exponential(15 / 86400, len(time)) + np.abs(rng.normal(0, max(ring.jitter, 1e-9) / 24, len(time)))
-    time = time + np.where(np.arange(len(time)) < alone, 0.0, late)
+    turn = (turn + (rng.random(bursts) < 0.2) * rng.integers(0, slots, bursts)) % slots
+    late = rng.exponential(15 / 86400, bursts) + np.abs(rng.normal(0, ring.jitter / 24, bursts))
+    time = time + np.where(single, 0.0, late)
+    handed = single & (rng.random(bursts) < 0.12)
+    follow = np.flatnonzero(handed[:-1] & single[1:]) + 1
+    pause = rng.exponential(50 / 86400, len(follow)) + np.abs(rng.normal(0, 0.1 * ring.jitter / 24, len(follow)))
+    time[follow], turn[follow] = time[follow - 1] + pause, (turn[follow - 1] + 1) % slots
     account = _on_duty(ring, turn, time)
     for _ in range(2):  # an empty slot's work goes to another one
         idle = np.flatnonzero(account < 0)
         account[idle] = _on_duty(ring, rng.integers(0, slots, len(idle)), time[idle])
     done = account >= 0
-    account, time = account[done], time[done]
-    if not len(time):
-        account, time = ring.accounts[:1].copy(), ring.start[:1].copy()
+    first = ring.start + np.minimum(rng.exponential(0.02, members), 0.3 * (last - ring.start))
+    account = np.concatenate([ring.accounts, account[done]])
+    time = np.concatenate([first, time[done]])
+    limited = np.where(np.concatenate([np.zeros(members, bool), handed[done]]), 0.35, 0.02)
     spread = np.exp(np.log(60 / 86400) + 0.9 * rng.standard_normal(len(time)))
-    return _Bursts(account, time, spread), np.bincount(rng.integers(0, len(time), total), minlength=len(time))
+    inside = np.bincount(rng.integers(0, len(time), total), minlength=len(time))
+    inside[:members] = np.maximum(inside[:members], 1)
+    return _Bursts(account, time, spread, limited), inside
 
 
 def _on_duty(ring: Ring, slot: Ints, time: Floats) -> Ints:
@@ -247,9 +264,8 @@ def _work(d: Draft, rng: Rng, bursts: _Bursts, burst: Any, template: Any, accoun
     tokens_in = np.exp(np.minimum(length[burst] + wobble[burst] * noise, 12.0)).astype(np.int32) + 1
     noise = rng.standard_normal(len(burst), np.float32)
     tokens_out = np.exp(np.minimum(answer.astype(np.float32)[burst] + 0.7 * noise, 9.5)).astype(np.int32) + 1
-    crowd = np.bincount(burst, minlength=len(bursts.time))
     luck = rng.random(len(burst), np.float32)
-    limited = np.minimum(0.004 + 0.0025 * crowd, 0.2).astype(np.float32)[burst]
+    limited = bursts.limited.astype(np.float32)[burst]
     kind = np.where(
         luck < limited, 1, np.where(luck > 0.9995, 4, np.where(luck > 0.997, 3, np.where(luck > 0.99, 2, 0)))
     )

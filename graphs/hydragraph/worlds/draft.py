@@ -133,7 +133,11 @@ class Draft:
 
 
 def sizes(rng: Rng, total: int, median: float, sigma: float, least: int, most: int) -> Ints:
-    """Log-normal group sizes, bounded, that add up to exactly `total`; the last group may be smaller than `least`."""
+    """Log-normal group sizes, bounded, that add up to exactly `total`.
+
+    What is left over for the last group goes to the one before it when it is less than `least`, so that one group may
+    be a little larger than `most`; only a `total` below `least` gives a smaller group.
+    """
     if total <= 0:
         return np.zeros(0, np.int64)
     out = np.zeros(0, np.int64)
@@ -145,6 +149,9 @@ def sizes(rng: Rng, total: int, median: float, sigma: float, least: int, most: i
     keep = int(np.searchsorted(ends, total)) + 1
     out = out[:keep]
     out[-1] -= ends[keep - 1] - total
+    if keep > 1 and out[-1] < least:
+        out[-2] += out[-1]
+        out = out[:-1]
     return out
 
 

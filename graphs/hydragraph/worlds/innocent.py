@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from hydragraph.worlds.draft import GRID, Draft, Floats, Ints, Rng, sizes, skewed
+from hydragraph.worlds.draft import GRID, OPEN, UNPAID, VOLUNTARY, Draft, Floats, Ints, Rng, sizes, skewed
 from hydragraph.worlds.people import (
     DEVICE,
+    PHONE,
     add_people,
     batches,
     close,
@@ -89,7 +90,11 @@ def person(d: Draft, rng: Rng, count: int) -> None:
     """One person with two or three accounts (private, work, an old one): same home and device, often another card."""
     groups = sizes(rng, count, 2.1, 0.2, 2, 4)
     local, group = _grouped(d, groups)
-    who = add_people(d, rng, count, kind=KIND["person"], group=group, phase=phases(rng, len(groups))[local])
+    born = created(rng, count, 0.35)
+    who = add_people(
+        d, rng, count, kind=KIND["person"], group=group, phase=phases(rng, len(groups))[local], created=born
+    )
+    _reopened(d, rng, who, local, len(groups))
     give_homes(d, rng, who, local)
     give_mobile(d, rng, who, 0.3)
     one_card = rng.random(len(groups))[local] < 0.45
@@ -97,8 +102,25 @@ def person(d: Draft, rng: Rng, count: int) -> None:
     give_keys(d, rng, who)
     give_templates(d, rng, who)
     share_links(d, rng, who, local, DEVICE, 0.6)
+    share_links(d, rng, who, local, PHONE, 0.35)
     give_devices(d, rng, who, 0.2)
-    close(d, rng, who, 0.012, 0.08)
+
+
+def _reopened(d: Draft, rng: Rng, who: Ints, local: Ints, groups: int) -> None:
+    """Some people close an account and open the next one within days, as a ring does, but for their own reasons."""
+    close(d, rng, who, 0.012, 0.06)
+    first = np.searchsorted(local, np.arange(groups))
+    again = np.flatnonzero(rng.random(groups) < 0.15)
+    old, new = who[first[again]], who[np.minimum(first[again] + 1, len(who) - 1)]
+    column = d.accounts.column
+    shut = rng.uniform(4, DAYS - 6, len(again))
+    column("created")[old] = np.minimum(column("created")[old], shut - 3.0)
+    column("start")[old] = np.maximum(column("created")[old], 0.0)
+    column("end")[old], column("closed")[old] = np.inf, shut
+    column("reason")[old] = np.where(rng.random(len(again)) < 0.3, UNPAID, VOLUNTARY)
+    born = shut + np.minimum(rng.exponential(2.0, len(again)), 5.0)
+    column("created")[new], column("start")[new] = born, born + rng.exponential(0.05, len(again))
+    column("end")[new], column("closed")[new], column("reason")[new] = np.inf, np.inf, OPEN
 
 
 def household(d: Draft, rng: Rng, count: int) -> None:
@@ -115,6 +137,7 @@ def household(d: Draft, rng: Rng, count: int) -> None:
     give_keys(d, rng, who, 0.3)
     give_templates(d, rng, who, 0.25, 0.15)
     share_links(d, rng, who, local, DEVICE, 0.18)
+    share_links(d, rng, who, local, PHONE, 0.15)
     give_devices(d, rng, who)
     close(d, rng, who, 0.01, 0.05)
 
@@ -179,11 +202,11 @@ def office(d: Draft, rng: Rng, count: int) -> None:
     give_vpn(d, rng, staff, 0.05, 0.3)
     cloud = d.shared.clouds[skewed(rng, n, len(d.shared.clouds), 1.7)]
     d.habits.add(int(machine.sum()), account=who[machine], pool=cloud[local[machine]], work=1.0, rest=1.0)
-    style = rng.choice(3, n, p=[0.4, 0.3, 0.3])[local]  # one card, several, everybody's own
+    style = rng.choice(3, n, p=[0.4, 0.3, 0.3])  # one card, several, everybody's own
+    style = np.where((groups > 60) & (style == 0), 1, style)[local]
     several = count + _few_of(rng, local, groups, 5.0)
     card = np.where(style == 0, local, np.where(style == 1, several, 2 * count + np.arange(count)))
-    payers = d.accounts.column("channel")[who] == 0  # a cloud platform bills its customers itself
-    give_cards(d, rng, who[payers], np.unique(card[payers], return_inverse=True)[1], second=0.04)
+    give_cards(d, rng, who, np.unique(card, return_inverse=True)[1], second=0.04)
     give_keys(d, rng, who)
     pooled = (rng.random(n) < 0.2)[local] & (machine | (rng.random(count) < 0.35))
     keys = d.fresh("key", n)[local[pooled]]
@@ -191,6 +214,7 @@ def office(d: Draft, rng: Rng, count: int) -> None:
     d.keys.add(len(keys), account=who[pooled], key=keys, created=born, weight=1.5)
     _company(d, rng, who, local, groups)
     share_links(d, rng, who[machine], local[machine], DEVICE, 0.7)
+    share_links(d, rng, staff, local[~machine], PHONE, 0.06)
     give_devices(d, rng, staff)
     close(d, rng, who, 0.004, 0.05)
 
@@ -219,6 +243,7 @@ def agency(d: Draft, rng: Rng, count: int) -> None:
     give_keys(d, rng, who)
     _company(d, rng, who, local, groups)
     share_links(d, rng, who, _few_of(rng, local, groups, 9.0), DEVICE, 0.6)
+    share_links(d, rng, who, _few_of(rng, local, groups, 9.0), PHONE, 0.3)
     give_devices(d, rng, who[own], 0.5)
     close(d, rng, who, 0.004, 0.06)
 
@@ -293,6 +318,7 @@ def coworking(d: Draft, rng: Rng, count: int) -> None:
     who = add_people(d, rng, count, kind=KIND["coworking"], group=group, phase=phase % 24)
     pools = d.places.single(d.places.add_sites(d.shared.space.take(n), hosts(rng, n)))
     d.habits.add(count, account=who, pool=pools[local], work=1.6, rest=0.2)
+    share_links(d, rng, who, local, DEVICE, 0.08)
     give_homes(d, rng, who, np.arange(count))
     give_mobile(d, rng, who, 0.35)
     give_cards(d, rng, who[rng.random(count) < 0.85])

@@ -43,7 +43,7 @@ def spells(rng: Rng, born: Floats) -> tuple[Floats, Floats]:
 
 def add_people(d: Draft, rng: Rng, count: int, **given: Any) -> Ints:
     """`count` accounts of ordinary people; `given` columns replace the drawn ones."""
-    born = np.asarray(given.pop("created", created(rng, count)), np.float64)
+    born = np.minimum(np.asarray(given.pop("created", created(rng, count)), np.float64), DAYS - 0.1)
     start, end = spells(rng, born)
     kinds = rng.random(count)
     drawn = {
@@ -88,17 +88,21 @@ def give_homes(d: Draft, rng: Rng, who: Ints, home_of: Ints, work: float = 0.55,
     pools = places.single(places.add_sites(shared.home_nets(rng, count), hosts(rng, count)))
     luck = rng.random(count)
     current = pools
+    at = rng.uniform(0, DAYS, count)
     for share in (0.24, 0.08):
         changing = np.flatnonzero(luck < share)
         later = places.single(places.add_sites(shared.home_nets(rng, len(changing)), hosts(rng, len(changing))))
-        at = rng.uniform(0, DAYS, len(changing)) if share > 0.1 else rng.uniform(20, DAYS, len(changing))
-        places.hand_over(current[changing], later, at)
+        places.hand_over(current[changing], later, at[changing])
         current = current.copy()
         current[changing] = later
+        at += rng.uniform(0, DAYS, count) * 0.5
     d.habits.add(len(who), account=who, pool=pools[home_of], work=work, rest=rest)
     six = np.flatnonzero(rng.random(count) < 0.32)
     pools6 = np.full(count, -1)
     pools6[six] = places.single(places.add_sites(shared.space.homes6(len(six)), 0, six=True))
+    moving = np.flatnonzero((luck < 0.08) & (pools6 >= 0))
+    later = places.single(places.add_sites(shared.space.homes6(len(moving)), 0, six=True))
+    places.hand_over(pools6[moving], later, rng.uniform(10, DAYS, len(moving)))
     mine = pools6[home_of]
     has = mine >= 0
     d.habits.add(int(has.sum()), account=who[has], pool=mine[has], work=work * 1.8, rest=rest * 1.8)
@@ -128,16 +132,26 @@ def card_kinds(rng: Rng, count: int, virtual: float = 0.14) -> Ints:
 def give_cards(
     d: Draft, rng: Rng, who: Ints, card_of: Ints | None = None, *, virtual: float = 0.14, second: float = 0.1
 ) -> None:
-    """A card for every account: its own, or the one that `card_of` numbers; some add an own second card later."""
+    """A card for every account: its own, or the one that `card_of` numbers; some change to an own second card.
+
+    Accounts on a cloud channel have none: the cloud platform bills them. A few pay through a billing intermediary.
+    """
     if card_of is None:
         card_of = np.arange(len(who))
+    direct = d.accounts.column("channel")[who] == 0
+    who, card_of = who[direct], card_of[direct]
     count = int(card_of.max()) + 1 if len(card_of) else 0
     cards, kinds = d.fresh("card", count), card_kinds(rng, count, virtual)
     born = d.accounts.column("created")
     added = born[who] + rng.exponential(0.4, len(who))
-    d.cards.add(len(who), account=who, card=cards[card_of], kind=kinds[card_of], added=added)
-    more = who[rng.random(len(who)) < second]
-    when = born[more] + (DAYS - born[more]) * rng.random(len(more))
+    changes = rng.random(len(who)) < second
+    when = born[who] + (DAYS - born[who]) * rng.random(len(who))
+    removed = np.where(changes & (rng.random(len(who)) < 0.5), np.maximum(when, added) + 0.01, np.inf)
+    d.cards.add(len(who), account=who, card=cards[card_of], kind=kinds[card_of], added=added, removed=removed)
+    through = who[rng.random(len(who)) < 0.004]
+    which = skewed(rng, len(through), d.shared.billing, 1.5)
+    d.cards.add(len(through), account=through, card=which, kind=3, added=born[through] + 0.01)
+    more, when = who[changes], when[changes]
     d.cards.add(
         len(more), account=more, card=d.fresh("card", len(more)), kind=card_kinds(rng, len(more), virtual), added=when
     )
@@ -146,7 +160,9 @@ def give_cards(
 def give_keys(d: Draft, rng: Rng, who: Ints, extra: float = 0.45) -> None:
     """One own API key for every account and a few more for some; the extra ones are made later, some are revoked."""
     born = d.accounts.column("created")[who]
-    d.keys.add(len(who), account=who, key=d.fresh("key", len(who)), created=born + rng.exponential(0.2, len(who)))
+    ready = d.accounts.column("start")[who] - born
+    made = born + np.minimum(rng.exponential(0.2, len(who)), ready * rng.random(len(who)))
+    d.keys.add(len(who), account=who, key=d.fresh("key", len(who)), created=made)
     more = np.repeat(who, np.minimum(rng.geometric(1.0 / (1.0 + extra), len(who)) - 1, 12))
     born = d.accounts.column("created")[more]
     made = born + (DAYS - born) * rng.random(len(more))

@@ -17,34 +17,38 @@ MANY = -1
 
 
 class AddressSpace:
-    """Hands out distinct IPv4 /24s. Everything draws from the same few /16s, so octets say nothing."""
+    """Hands out distinct IPv4 /24s. All draw from the same few /16s: octets say nothing."""
 
-    def __init__(self, rng: Rng) -> None:
+    def __init__(self, rng: Rng, expected: int) -> None:
         firsts = np.array([o for o in range(1, 224) if o not in _NOT_PUBLIC])
         blocks = (firsts[:, None] * 256 + np.arange(256)[None, :]).ravel()
         self._blocks = rng.permutation(blocks)
         self._opened = 0
         self._free = np.zeros(0, np.int64)
         self._rng = rng
+        providers = 12 + int(np.sqrt(expected) / 6)
+        self._providers = rng.choice(_V6_REGISTRIES, providers) * 65536 + rng.integers(256, 65536, providers)
+        self._open(2 * expected)
+
+    def _open(self, count: int) -> None:
+        """Open enough /16s for `count` more /24s and mix them with those that are free already."""
+        blocks = -(-count // 256)
+        new = self._blocks[self._opened : self._opened + blocks]
+        self._opened += blocks
+        fresh = (new[:, None] * 256 + np.arange(256)[None, :]).ravel()
+        self._free = self._rng.permutation(np.concatenate([self._free, fresh]))
 
     def take(self, count: int) -> Ints:
         """`count` /24s that were not handed out before, as 24-bit numbers, in no order."""
-        short = count + 512 - len(self._free)
-        if short > 0:
-            blocks = -(-short // 256)
-            new = self._blocks[self._opened : self._opened + blocks]
-            self._opened += blocks
-            fresh = (new[:, None] * 256 + np.arange(256)[None, :]).ravel()
-            self._free = self._rng.permutation(np.concatenate([self._free, fresh]))
+        if count > len(self._free):
+            self._open(count)
         taken, self._free = self._free[:count], self._free[count:]
         return taken
 
     def homes6(self, count: int) -> Ints:
-        """`count` IPv6 /56s as 56-bit numbers, spread over a few dozen providers."""
-        providers = max(4, min(60, count // 200))
-        prefixes = self._rng.choice(_V6_REGISTRIES, providers) * 65536 + self._rng.integers(256, 65536, providers)
-        which = np.minimum((providers * self._rng.random(count) ** 2).astype(np.int64), providers - 1)
-        return prefixes[which] * 2**24 + self._rng.integers(0, 2**24, count)
+        """`count` IPv6 /56s as 56-bit numbers, spread over a few dozen providers, large and small."""
+        which = (len(self._providers) * self._rng.random(count) ** 2).astype(np.int64)
+        return self._providers[which] * 2**24 + self._rng.integers(0, 2**24, count)
 
 
 class Places:

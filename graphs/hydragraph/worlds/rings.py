@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hydragraph.worlds.draft import BANNED, Draft, Floats, Ints, Ring, Rng, sizes, skewed
+from hydragraph.worlds.draft import BANNED, OPEN, UNPAID, Draft, Floats, Ints, Ring, Rng, sizes, skewed
 from hydragraph.worlds.people import DEVICE, PHONE, TLS, card_kinds, give_keys, share_links
 from hydragraph.worlds.places import hosts
 from hydragraph.worlds.scenarios import DAYS, TACTICS, Scenario, Tactic
@@ -37,8 +37,6 @@ def plan_rings(rng: Rng, scenario: Scenario, accounts: int) -> list[Order]:
             orders.append(Order(tactic, total))
             continue
         drawn = sizes(rng, total, tactic.size, tactic.spread, tactic.least, tactic.most)
-        if len(drawn) > 1 and drawn[-1] < tactic.least:  # too small to be a ring: its accounts go to the one before
-            drawn = np.concatenate([drawn[:-2], [drawn[-2] + drawn[-1]]])
         if tactic.pairs:
             if len(drawn) % 2:
                 half = int(drawn[-1]) // 2
@@ -61,17 +59,16 @@ def build_rings(d: Draft, seeds: np.random.SeedSequence, orders: Sequence[Order]
 
 def build_ring(d: Draft, rng: Rng, tactic: Tactic, size: int, provider: int) -> None:
     """One ring of `size` accounts. `provider`: the proxy provider it rents from, if its tactic rents."""
-    slot, start, end, banned, before = _slots(rng, tactic, size)
+    slot, start, end, reason, before = _slots(rng, tactic, size)
     born = _births(rng, tactic, slot, start, before)
-    payg = tactic.channels > 1
-    channel = (
-        rng.integers(0, tactic.channels, size)
-        if payg
-        else np.where(rng.random(size) < 0.08, rng.integers(1, 4, size), 0)
-    )
+    spread = tactic.channels > 1
+    elsewhere = 0.0 if tactic.cards == "chain" else 0.08
+    some = np.where(rng.random(size) < elsewhere, rng.integers(1, 4, size), 0)
+    channel = rng.integers(0, tactic.channels, size) if spread else some
     who = d.add_accounts(
         size,
-        created=born, closed=np.where(banned, end, np.inf), reason=np.where(banned, BANNED, 0), channel=channel,
+        created=born, closed=np.where(reason > OPEN, end, np.inf), reason=reason, channel=channel,
+        org=np.where(rng.random(size) < 0.06, d.fresh("org", size), -1),
         volume=0.0, start=start, end=end, label=1, cluster=d.fresh("cluster", 1)[0], tactic=CODE[tactic.name],
     )  # fmt: skip
     d.accounts.column("parent")[who] = np.where(before >= 0, who[0] + before, -1)
@@ -90,8 +87,8 @@ def build_ring(d: Draft, rng: Rng, tactic: Tactic, size: int, provider: int) -> 
     )  # fmt: skip
 
 
-def _slots(rng: Rng, tactic: Tactic, size: int) -> tuple[Ints, Floats, Floats, np.ndarray, Ints]:
-    """Slot, first and last day, banned or not, and predecessor in the slot (row in the ring, -1: none) of each member.
+def _slots(rng: Rng, tactic: Tactic, size: int) -> tuple[Ints, Floats, Floats, Ints, Ints]:
+    """Slot, first and last day, why closed, and predecessor in the slot (row in the ring, -1: none) of each member.
 
     A ring keeps some slots filled: an account that is closed is replaced after the tactic's delay. Slots are filled
     one place after the other, so that a wave of bans that takes several accounts at once moves all that follow.
@@ -106,7 +103,7 @@ def _slots(rng: Rng, tactic: Tactic, size: int) -> tuple[Ints, Floats, Floats, n
     length = np.bincount(slot, minlength=count)
     place = np.arange(size) - np.repeat(np.cumsum(length) - length, length)
     begins = rng.uniform(0, 6 if tactic.at_once else 22)
-    window = np.full(count, rng.uniform(50 if tactic.at_once else 46, 66))
+    window = np.full(count, rng.uniform(50 if tactic.at_once else 36, 66))
     launched = np.sort(rng.uniform(begins, begins + 8.0, max(1, count // 12 + 1)))
     opened = np.minimum(launched[rng.integers(0, len(launched), count)], DAYS - 12.0)
     if tactic.at_once:
@@ -147,8 +144,10 @@ def _fit(
     if (squeeze < 1).any():
         start = first[slot] + (start - first[slot]) * squeeze[slot]
         end = first[slot] + (end - first[slot]) * squeeze[slot]
-    banned = ~last | ((end < DAYS) & (rng.random(len(slot)) < 0.5))
-    return slot, start, np.where(banned, end, np.inf), banned
+    shut = last & (end < DAYS)
+    luck = rng.random(len(slot))
+    reason = np.where(~last | (shut & (luck < 0.4)), BANNED, np.where(shut & (luck < 0.5), UNPAID, OPEN))
+    return slot, start, np.where((reason > OPEN) | (shut & (luck > 0.8)), end, np.inf), reason
 
 
 def _births(rng: Rng, tactic: Tactic, slot: Ints, start: Floats, before: Ints) -> Floats:
@@ -165,15 +164,18 @@ def _network(d: Draft, rng: Rng, tactic: Tactic, who: Ints, provider: int) -> No
     open_share = max(0.0, 1.0 - tactic.camouflage - tactic.smear)
     size = len(who)
     if tactic.network == "residential":
-        first = int(rng.integers(0, len(d.shared.wide)))
-        d.habits.add(size, account=who, pool=d.shared.wide[first], work=open_share, rest=open_share)
+        sites = d.shared.providers[int(rng.integers(0, len(d.shared.providers)))]
+        part = min(len(sites), max(60, int(rng.uniform(0.1, 0.5) * len(sites))), 1500)  # the regions it has paid for
+        pool = d.places.pool(rng.choice(sites, part, replace=False), rotates=bool(rng.random() < 0.5))
+        d.habits.add(size, account=who, pool=pool, work=open_share, rest=open_share)
         return
     if tactic.network == "provider":
         sites = d.shared.compact[provider]
     elif tactic.network == "home":
         homes, servers = int(rng.integers(1, 3)), 1
         nets = np.concatenate([d.shared.home_nets(rng, homes), rng.choice(d.shared.hosting, servers)])
-        sites = d.places.add_sites(nets, hosts(rng, homes + servers))
+        six = d.places.add_sites(d.shared.space.homes6(int(rng.random() < 0.32)), 0, six=True)
+        sites = np.concatenate([d.places.add_sites(nets, hosts(rng, homes + servers)), six])
     else:
         count = max(2, round(size / tactic.per_proxy * float(np.exp(0.2 * rng.standard_normal()))))
         ranges = max(2, round(count / rng.uniform(1.2, 2.5)))
@@ -183,7 +185,10 @@ def _network(d: Draft, rng: Rng, tactic: Tactic, who: Ints, provider: int) -> No
             rng.choice(d.shared.hosting, ranges),
             np.where(luck < 0.65, d.shared.home_nets(rng, ranges), d.shared.space.take(ranges)),
         )
-        sites = d.places.add_sites(rng.choice(nets, count), hosts(rng, count))
+        modern = int(rng.binomial(count, 0.12))
+        six = d.places.add_sites(d.shared.space.homes6(modern), 0, six=True)
+        four = d.places.add_sites(rng.choice(nets, count - modern), hosts(rng, count - modern))
+        sites = rng.permutation(np.concatenate([four, six]))
     pools = d.places.single(sites)
     many = np.minimum(1 + rng.poisson(max(tactic.breadth - 1.0, 0.2), size), 3 * len(pools))
     users = np.repeat(who, many)
@@ -217,17 +222,20 @@ def _pay(d: Draft, rng: Rng, tactic: Tactic, who: Ints, slot: Ints, start: Float
         order = np.argsort(start, kind="stable")
         chain = who[order]
         cards, kinds = d.fresh("card", len(chain)), card_kinds(rng, len(chain), 0.45)
-        d.cards.add(len(chain), account=chain, card=cards, kind=kinds, added=added[order])
-        later = start[order][1:] + rng.exponential(0.3, len(chain) - 1)
+        begun, room = start[order], np.minimum(end, DAYS)[order] - start[order]
+        later = begun[1:] + np.minimum(rng.exponential(0.3, len(chain) - 1), 0.4 * room[1:])
+        passed = np.append(np.where(rng.random(len(chain) - 1) < 0.7, later, np.inf), np.inf)
+        d.cards.add(len(chain), account=chain, card=cards, kind=kinds, added=added[order], removed=passed)
         d.cards.add(len(chain) - 1, account=chain[1:], card=cards[:-1], kind=kinds[:-1], added=later)
         return
-    if tactic.channels > 1:  # a cloud platform bills its customers itself
-        payers = d.accounts.column("channel")[who] == 0
-        who, added = who[payers], added[payers]
+    payers = d.accounts.column("channel")[who] == 0  # a cloud platform bills its customers itself
+    who, added = who[payers], added[payers]
     if tactic.cards == "own":
         kinds = card_kinds(rng, len(who), 0.7)
         d.cards.add(len(who), account=who, card=d.fresh("card", len(who)), kind=kinds, added=added)
         return
+    paying = rng.random(len(who)) < 0.87  # the others live on free credit
+    who, added = who[paying], added[paying]
     count = max(1, round(len(who) / tactic.per_card))
     cards, kinds = d.fresh("card", count), card_kinds(rng, count, 0.45)
     mine = rng.integers(0, count, len(who))

@@ -60,7 +60,7 @@ class Tactic:
     per_device: float = 2.5
     sync: float = 0.5
     jitter: float = 0.05
-    volume: float = 2.5
+    volume: float = 2.0
     aged: float = 0.35
     channels: int = 1
 
@@ -70,7 +70,7 @@ TACTICS: Mapping[str, Tactic] = MappingProxyType({
     for t in (
         Tactic(
             name="hub_ring", meaning="one ring so large that its own proxies are hubs",
-            share=0.02, size=0, most=10**9, per_proxy=30.0, breadth=4.0, per_card=4.0, turnover=1.6, per_device=2.0,
+            share=0.02, size=0, most=10**9, per_proxy=120.0, breadth=4.0, per_card=4.0, turnover=1.6, per_device=2.0,
         ),
         Tactic(
             name="own_card_pool", meaning="an own virtual card for every account, behind a wide residential proxy pool",
@@ -102,7 +102,7 @@ TACTICS: Mapping[str, Tactic] = MappingProxyType({
         ),
         Tactic(
             name="mixed_traffic", meaning="resold customers' own prompts beside scripted extraction",
-            scripted=0.2, customers=0.65, sync=0.25, size=60, volume=3.5,
+            scripted=0.2, customers=0.65, sync=0.25, size=60, volume=3.0,
         ),
         Tactic(
             name="slow_jitter", meaning="slow operators with jitter",

@@ -22,7 +22,9 @@ class Shared:
     vpns: Ints
     clouds: Ints
     wide: Ints  # proxy providers' pools of home addresses
+    providers: list[Ints]  # the sites in each of these pools
     compact: list[Ints]  # proxy providers' servers: sites of each provider
+    billing: int  # cards 0..n-1 are billing intermediaries that strangers pay through
     public_templates: int  # templates 0..n-1 are public, most used first
     clients: int  # TLS fingerprints 0..n-1 are ordinary clients, most used first
     known: list[tuple[str, Ints]]  # (kind, /24s) for the table of known ranges
@@ -30,7 +32,8 @@ class Shared:
     def home_nets(self, rng: Rng, count: int) -> Ints:
         """`count` /24s where people live, popular ones more often."""
         total = self.residential_weight[-1]
-        return self.residential[np.searchsorted(self.residential_weight, rng.random(count) * total, side="right")]
+        nets: Ints = self.residential[np.searchsorted(self.residential_weight, rng.random(count) * total, side="right")]
+        return nets
 
 
 def build_shared(rng: Rng, places: Places, accounts: int) -> Shared:
@@ -39,7 +42,7 @@ def build_shared(rng: Rng, places: Places, accounts: int) -> Shared:
     There is one residential /24 for some 20 homes at any size, so strangers per range do not depend on the world's
     size; carrier, VPN and cloud ranges serve hundreds to thousands each once the world is large enough.
     """
-    space = AddressSpace(rng)
+    space = AddressSpace(rng, 2048 + int(accounts * 0.09))
     residential = space.take(max(12, int(accounts * rng.uniform(0.034, 0.046))))
     weight = np.cumsum(np.exp(0.45 * rng.standard_normal(len(residential))))
     hosting = space.take(max(4, int(accounts / rng.uniform(500, 1200))))
@@ -62,16 +65,19 @@ def build_shared(rng: Rng, places: Places, accounts: int) -> Shared:
 
     root = np.sqrt(accounts / 1e6)
     carriers = networks(
-        "cgnat", int(rng.integers(4, 7) + 22 * root), 6 + accounts * 0.38 / rng.uniform(700, 1300), MANY
+        "cgnat", int(rng.integers(4, 7) + 22 * root), 5 + accounts * 0.38 / rng.uniform(1500, 3000), MANY
     )
-    vpns = networks("vpn", int(rng.integers(3, 6) + 14 * root), 8 + accounts * 0.1 / rng.uniform(250, 500), 6)
+    vpns = networks("vpn", int(rng.integers(3, 6) + 14 * root), 6 + accounts * 0.1 / rng.uniform(300, 700), 6)
     clouds = networks("cloud", int(rng.integers(3, 5) + 8 * root), 5 + accounts * 0.06 / rng.uniform(120, 300), 24)
 
-    wide, compact = [], []
+    wide, providers, compact = [], [], []
     for _ in range(int(rng.integers(3, 5) + 4 * root)):
-        width = int(len(residential) * rng.uniform(0.12, 0.5))
-        nets = rng.choice(residential, min(len(residential), max(10, width)), replace=False)
-        wide.append(places.pool(places.add_sites(nets, hosts(rng, len(nets))), rotates=bool(rng.random() < 0.5)))
+        width = min(len(residential), max(10, int(len(residential) * rng.uniform(0.15, 0.5))))
+        four = places.add_sites(rng.choice(residential, width, replace=False), hosts(rng, width))
+        six = places.add_sites(space.homes6(width // 8), 0, six=True)
+        sites = rng.permutation(np.concatenate([four, six]))
+        providers.append(sites)
+        wide.append(places.pool(sites, rotates=bool(rng.random() < 0.5)))
         servers = int(rng.integers(60, 140))
         nets = space.take(int(rng.integers(8, 22)))
         compact.append(places.add_sites(rng.choice(nets, servers), hosts(rng, servers)))
@@ -84,7 +90,9 @@ def build_shared(rng: Rng, places: Places, accounts: int) -> Shared:
         vpns=vpns,
         clouds=clouds,
         wide=np.array(wide),
+        providers=providers,
         compact=compact,
+        billing=int(1 + accounts / rng.uniform(15_000, 40_000)),
         public_templates=int(20 + accounts / rng.uniform(1500, 4000)),
         clients=int(40 + accounts / rng.uniform(2500, 6000)),
         known=known,

@@ -94,6 +94,7 @@ def write_tables(
         }
     )
     keys = draft.keys.column
+    ends = np.minimum(column("closed"), DAYS)
     small["api_keys"] = pl.DataFrame(
         {
             "account_id": ids.gather(pl.Series(keys("account"))),
@@ -101,7 +102,7 @@ def write_tables(
             "created_at": _times(keys("created")),
             "revoked_at": _times(keys("revoked"), DAYS),
         }
-    )
+    ).filter(pl.Series(keys("created") < ends[keys("account")]))
     cards = draft.cards.column
     small["payments"] = pl.DataFrame(
         {
@@ -111,7 +112,7 @@ def write_tables(
             "added_at": _times(cards("added")),
             "removed_at": _times(cards("removed"), DAYS),
         }
-    ).filter(pl.col("added_at") < pl.lit(EPOCH + int(DAYS) * MICROSECONDS_A_DAY).cast(TIME))
+    ).filter(pl.Series(cards("added") < ends[cards("account")]))
     small["links"] = _links(draft, names, rng)
     small["ranges"] = _ranges(draft, rng)
     counts: dict[str, int] = {}
@@ -193,8 +194,6 @@ def _write_events(folder: Path, draft: Draft, events: Events, names: Names, rng:
     places = draft.places
     net, six, host = (places.column(c) for c in ("net", "six", "host"))
     channel = _words(CHANNELS, draft.accounts.column("channel"))
-    if total > PART_ROWS:
-        (folder / "events").mkdir()
     for number, first in enumerate(range(0, max(total, 1), PART_ROWS)):
         part = slice(first, first + PART_ROWS)
         site, low, account = events.site[part], events.host[part], pl.Series(events.account[part])
@@ -212,11 +211,17 @@ def _write_events(folder: Path, draft: Draft, events: Events, names: Names, rng:
                 "template_hash": _hashes(names, events.template[part], rng, templates=templates),
             }
         )
-        path = folder / "events" / f"part-{number:04d}.parquet" if total > PART_ROWS else folder / "events.parquet"
-        INPUT["events"].conform(frame).write_parquet(
-            path, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS, statistics=True
-        )
+        write_part(folder, number, total, frame)
     return total
+
+
+def write_part(folder: Path, number: int, total: int, frame: pl.DataFrame) -> None:
+    """Write requests `number` * PART_ROWS and following of `total`: events.parquet when all fit in it, else a part."""
+    path = folder / "events" / f"part-{number:04d}.parquet" if total > PART_ROWS else folder / "events.parquet"
+    path.parent.mkdir(exist_ok=True)
+    INPUT["events"].conform(frame).write_parquet(
+        path, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS, statistics=True
+    )
 
 
 def _addresses(net: Ints, six: Any, host: Ints, low: Any, missing: Any) -> pl.Series:

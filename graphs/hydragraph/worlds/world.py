@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def simulate(
     }
     wanted = replace(wanted, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     folder = Path(folder)
-    _refuse_to_replace(folder, force=force)
+    refuse_to_replace(folder, force=force)
     tell = progress or (lambda stage: None)
 
     tell("plan")
@@ -100,21 +101,30 @@ def simulate(
     draft = Draft(places=places, shared=build_shared(np.random.default_rng(shared_seed), places, accounts))
     draft.counters["template"] = draft.shared.public_templates
     draft.counters["tls"] = draft.shared.clients
+    draft.counters["card"] = draft.shared.billing
     build_innocents(draft, people, accounts - in_rings, wanted.innocents)
     build_rings(draft, rings, orders)
     tell("requests")
     drawn = generate(draft, activity, events)
     tell("write")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        building.chmod(0o755)
+    with whole_folder(folder) as building:
         truth, counts = write_tables(building, draft, drawn, Names(draft, names), rest, templates=templates)
         recipe: dict[str, Any] = {
             "scenario": wanted.name, "accounts": accounts, "events": events, "seed": seed, "templates": templates,
             **given, "rows": counts,
         }  # fmt: skip
         (building / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n", "utf-8")
+    return World(folder=folder, truth=truth, counts=counts)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside `folder` to write into; it takes the place of `folder` when nothing went wrong."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        building.chmod(0o755)
+        yield building
         if folder.exists():
             old = building.with_name(building.name + "-old")
             folder.replace(old)
@@ -124,10 +134,10 @@ def simulate(
             building.replace(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return World(folder=folder, truth=truth, counts=counts)
 
 
-def _refuse_to_replace(folder: Path, *, force: bool) -> None:
+def refuse_to_replace(folder: Path, *, force: bool) -> None:
+    """Raise CaseExists unless `folder` is free, empty, or a world that may be replaced."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / RECIPE).is_file():
