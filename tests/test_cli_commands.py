@@ -221,8 +221,8 @@ def test_account_for_programs(case: str) -> None:
     assert (eve["cluster"], eve["ties"], eve["links"]) == (None, [], [])
     assert ok("account", case, "ann", "--format", "csv", "--columns", "kind").splitlines() == [
         "kind",
-        "ip_range",
         "payment",
+        "ip_range",
     ]
     assert ok("account", case, "eve", "--part", "cluster", "--format", "json") == "[]\n"
 

@@ -37,13 +37,17 @@ def command(case: Path, account: str, unmasked: bool, view: View) -> None:
       hydragraph account case acct-0042
       hydragraph account case acct-0042 --part ties --format json
     """
+    import polars as pl
+
     found = hg.open_case(case).account(account)
     cluster = found.cluster
+    shared_first = (pl.col("accounts") > 1, "bits", "kind", "value")
+    links = found.links.sort(*shared_first, descending=[True, True, False, False], nulls_last=True)
     parts: dict[str, pl.DataFrame | Mapping[str, Any] | None] = {
         "account": found.row,
         "cluster": cluster.row if cluster else None,
         "ties": found.ties,
-        "links": found.links if unmasked else masked(found.links),
+        "links": links if unmasked else masked(links),
     }
     if not view.for_people:
         print_parts(parts, "links", view)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PARTS = ("cluster", "signals", "identifiers", "members", "ties", "lineage", "takedown")
 FIRST = 20
-_MEMBER = ("account_id", "membership", "bits", "first_seen", "closed_at", "events")
+_MEMBER = ("account_id", "membership", "bits", "first_seen", "closed_at")
 
 
 @click.command("show")
