@@ -109,7 +109,7 @@ def give_homes(d: Draft, rng: Rng, who: Ints, home_of: Ints, work: float = 0.55,
     return pools
 
 
-def give_mobile(d: Draft, rng: Rng, who: Ints, share: float, weight: float = 0.35) -> None:
+def give_mobile(d: Draft, rng: Rng, who: Ints, share: float, weight: float = 0.45) -> None:
     """A mobile carrier for a `share` of the accounts."""
     who = who[rng.random(len(who)) < share]
     some = weight * rng.gamma(2.0, 0.5, len(who))

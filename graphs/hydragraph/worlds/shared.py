@@ -63,12 +63,11 @@ def build_shared(rng: Rng, places: Places, accounts: int) -> Shared:
             out.append(places.pool(sites))
         return np.array(out)
 
-    root = np.sqrt(accounts / 1e6)
-    carriers = networks(
-        "cgnat", int(rng.integers(4, 7) + 22 * root), 5 + accounts * 0.38 / rng.uniform(1500, 3000), MANY
-    )
-    vpns = networks("vpn", int(rng.integers(3, 6) + 14 * root), 6 + accounts * 0.1 / rng.uniform(300, 700), 6)
-    clouds = networks("cloud", int(rng.integers(3, 5) + 8 * root), 5 + accounts * 0.06 / rng.uniform(120, 300), 24)
+    root, full = np.sqrt(accounts / 1e6), (accounts / 1e6) ** 0.8
+    crowd, exits, egress = rng.uniform(2000, 4000), rng.uniform(300, 700), rng.uniform(120, 300)
+    carriers = networks("cgnat", int(rng.integers(2, 5) + 24 * full), 3 + accounts * 0.38 / crowd, MANY)
+    vpns = networks("vpn", int(rng.integers(3, 6) + 14 * root), 6 + accounts * 0.1 / exits, 6)
+    clouds = networks("cloud", int(rng.integers(3, 5) + 8 * root), 5 + accounts * 0.06 / egress, 24)
 
     wide, providers, compact = [], [], []
     for _ in range(int(rng.integers(3, 5) + 4 * root)):
