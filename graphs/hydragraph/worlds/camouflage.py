@@ -38,7 +38,7 @@ def add_camouflage(
     seed: the same world, mode, amount and seed give the same bytes.
 
     Raises NotACase if `world` is no world, InputRefused for a bad mode or amount, CaseExists if `out` is taken (force
-    replaces a world). Reads all requests into memory: about 4 GB for 16 million.
+    replaces a world). Reads all requests into memory: about 7 GB for 16 million.
     """
     world, out = Path(world), Path(out)
     if mode not in get_args(Mode):
