@@ -58,6 +58,11 @@ class BipartiteGraph:
         data = np.ones(len(row), dtype=np.int32)
         return csr_array((data, (row, column)), shape=(self.accounts.height, self.identifiers.height))
 
+    @cached_property
+    def users(self) -> csr_array:
+        """Identifier x account incidence: `matrix` transposed, in compressed rows, for walking from an identifier."""
+        return self.matrix.T.tocsr()
+
     def to_networkx(self) -> nx.Graph[str]:
         """The graph as networkx.Graph with plain values: see `networkx_graph` for nodes and attributes."""
         named = self.links.select(
@@ -94,7 +99,9 @@ def networkx_graph(accounts: pl.DataFrame, links: pl.DataFrame) -> nx.Graph[str]
 
     graph: nx.Graph[str] = nx.Graph()
     for row in accounts.sort("account_id").iter_rows(named=True):
-        graph.add_node(account_node(row["account_id"]), bipartite=0, kind="account", label=row["account_id"], **_plain(row))
+        graph.add_node(
+            account_node(row["account_id"]), bipartite=0, kind="account", label=row["account_id"], **_plain(row)
+        )
     for row in links.sort("account_id", "kind", "value").iter_rows(named=True):
         node = identifier_node(row["kind"], row["value"])
         if node not in graph:

@@ -286,11 +286,11 @@ def write_case(
         (building / MANIFEST).write_text(json.dumps(manifest(), indent=2, sort_keys=False) + "\n", "utf-8")
         if out.exists():
             old = building.with_name(building.name + "-old")
-            os.replace(out, old)
-            os.replace(building, out)
+            out.replace(old)
+            building.replace(out)
             shutil.rmtree(old, ignore_errors=True)
         else:
-            os.replace(building, out)
+            building.replace(out)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return open_case(out)

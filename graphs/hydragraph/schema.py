@@ -11,7 +11,7 @@ ColumnType = Literal["identifier", "text", "address", "time", "count", "number"]
 """identifier: opaque text that must not be altered; address: an IP address or CIDR range as text; time: UTC;
 count: a whole number of at least 0; number: a decimal number."""
 
-TIME = pl.Datetime("us", "UTC")
+TIME: pl.DataType = pl.Datetime("us", "UTC")
 
 DTYPES: dict[str, pl.DataType] = {
     "identifier": pl.String(),
@@ -84,51 +84,75 @@ ACCOUNT = Column("account_id", "identifier", "the account", required=True)
 INPUT: dict[str, Table] = {
     t.name: t
     for t in (
-        Table("accounts", "one row an account", (
-            ACCOUNT,
-            Column("created_at", "time", "when the account was opened"),
-            Column("closed_at", "time", "when it was closed; empty: still open"),
-            Column("close_reason", "text", "banned, voluntary, ..."),
-            Column("org_id", "identifier", "the organisation the account says it belongs to"),
-            Column("channel", "text", "how the account reaches the provider: direct, a cloud platform, ..."),
-        )),
-        Table("api_keys", "one row a key of an account; a key may appear under several accounts", (
-            ACCOUNT,
-            Column("api_key_id", "identifier", "the key's id, never its secret", required=True),
-            Column("created_at", "time", "when the key was made"),
-            Column("revoked_at", "time", "when it was revoked"),
-        )),
-        Table("payments", "one row a payment instrument of an account", (
-            ACCOUNT,
-            Column("instrument_id", "identifier", "fingerprint or token of the instrument", required=True),
-            Column("kind", "text", "card, virtual_card, prepaid, invoice, ..."),
-            Column("added_at", "time", "when it was added"),
-            Column("removed_at", "time", "when it was removed"),
-        )),
-        Table("events", "one row a request", (
-            Column("timestamp", "time", "when the request came", required=True),
-            ACCOUNT,
-            Column("api_key_id", "identifier", "the key used"),
-            Column("ip", "address", "address or CIDR range the request came from"),
-            Column("channel", "text", "direct, a cloud platform, ..."),
-            Column("model", "text", "the model asked"),
-            Column("status", "count", "HTTP status of the answer"),
-            Column("input_tokens", "count", "tokens in the request"),
-            Column("output_tokens", "count", "tokens in the answer"),
-            Column("template_hash", "identifier", "hash of the request with its variable parts removed"),
-        )),
-        Table("links", "one row an account and anything else accounts share", (
-            ACCOUNT,
-            Column("kind", "text", "what is shared: device, phone, email, tls, ...", required=True),
-            Column("value", "identifier", "the shared value", required=True),
-            Column("first_seen", "time", "first time the account used it"),
-            Column("last_seen", "time", "last time the account used it"),
-            Column("count", "count", "how often"),
-        )),
-        Table("ranges", "known shared infrastructure; optional help, never needed", (
-            Column("cidr", "address", "IPv4 or IPv6 range", required=True),
-            Column("kind", "text", "cgnat, vpn, relay, cloud, campus, ...", required=True),
-        )),
+        Table(
+            "accounts",
+            "one row an account",
+            (
+                ACCOUNT,
+                Column("created_at", "time", "when the account was opened"),
+                Column("closed_at", "time", "when it was closed; empty: still open"),
+                Column("close_reason", "text", "banned, voluntary, ..."),
+                Column("org_id", "identifier", "the organisation the account says it belongs to"),
+                Column("channel", "text", "how the account reaches the provider: direct, a cloud platform, ..."),
+            ),
+        ),
+        Table(
+            "api_keys",
+            "one row a key of an account; a key may appear under several accounts",
+            (
+                ACCOUNT,
+                Column("api_key_id", "identifier", "the key's id, never its secret", required=True),
+                Column("created_at", "time", "when the key was made"),
+                Column("revoked_at", "time", "when it was revoked"),
+            ),
+        ),
+        Table(
+            "payments",
+            "one row a payment instrument of an account",
+            (
+                ACCOUNT,
+                Column("instrument_id", "identifier", "fingerprint or token of the instrument", required=True),
+                Column("kind", "text", "card, virtual_card, prepaid, invoice, ..."),
+                Column("added_at", "time", "when it was added"),
+                Column("removed_at", "time", "when it was removed"),
+            ),
+        ),
+        Table(
+            "events",
+            "one row a request",
+            (
+                Column("timestamp", "time", "when the request came", required=True),
+                ACCOUNT,
+                Column("api_key_id", "identifier", "the key used"),
+                Column("ip", "address", "address or CIDR range the request came from"),
+                Column("channel", "text", "direct, a cloud platform, ..."),
+                Column("model", "text", "the model asked"),
+                Column("status", "count", "HTTP status of the answer"),
+                Column("input_tokens", "count", "tokens in the request"),
+                Column("output_tokens", "count", "tokens in the answer"),
+                Column("template_hash", "identifier", "hash of the request with its variable parts removed"),
+            ),
+        ),
+        Table(
+            "links",
+            "one row an account and anything else accounts share",
+            (
+                ACCOUNT,
+                Column("kind", "text", "what is shared: device, phone, email, tls, ...", required=True),
+                Column("value", "identifier", "the shared value", required=True),
+                Column("first_seen", "time", "first time the account used it"),
+                Column("last_seen", "time", "last time the account used it"),
+                Column("count", "count", "how often"),
+            ),
+        ),
+        Table(
+            "ranges",
+            "known shared infrastructure; optional help, never needed",
+            (
+                Column("cidr", "address", "IPv4 or IPv6 range", required=True),
+                Column("kind", "text", "cgnat, vpn, relay, cloud, campus, ...", required=True),
+            ),
+        ),
     )
 }
 
@@ -140,86 +164,127 @@ _CLUSTER = Column("cluster_id", "identifier", "stable id of the cluster")
 OUTPUT: dict[str, Table] = {
     t.name: t
     for t in (
-        Table("accounts", "every account read", (
-            Column("account_id", "identifier", "the account"),
-            Column("cluster_id", "identifier", "its cluster; empty: none"),
-            Column("assessment", "text", "assessment of its cluster; empty: none"),
-            Column("membership", "text", "core or attached; empty: none"),
-            Column("bits", "number", "evidence that ties the account to its cluster, in bits"),
-            Column("created_at", "time", "when the account was opened"),
-            Column("closed_at", "time", "when it was closed"),
-            Column("close_reason", "text", "why it was closed"),
-            Column("first_seen", "time", "first activity"),
-            Column("last_seen", "time", "last activity"),
-            Column("events", "count", "requests"),
-            Column("tokens", "count", "tokens in and out"),
-        ), sort=("account_id",)),
-        Table("clusters", "a cluster of accounts", (
-            _CLUSTER,
-            Column("assessment", "text", "coordinated, review or explained"),
-            Column("explanation", "text", "the sentence why"),
-            Column("score", "number", "0 to 1: how likely the cluster is one controller and no innocent group"),
-            Column("size", "count", "accounts"),
-            Column("core_size", "count", "accounts in its core"),
-            Column("bits", "number", "evidence at which the cluster breaks: the weakest tie that holds it, in bits"),
-            Column("expected_by_chance", "number", "clusters this strong expected in rewired data"),
-            Column("hypothesis", "text", "the innocent explanation that fits best"),
-            Column("against", "text", "what speaks against the assessment"),
-            Column("first_seen", "time", "first activity of a member"),
-            Column("last_seen", "time", "last activity of a member"),
-            Column("accounts_closed", "count", "members that were closed"),
-            Column("events", "count", "requests of all members"),
-            Column("tokens", "count", "tokens of all members"),
-            Column("review_state", "text", "unreviewed, confirmed or innocent: what a person decided"),
-        )),
-        Table("signals", "a signal of a cluster", (
-            _CLUSTER,
-            Column("signal", "text", "name of the signal"),
-            Column("value", "number", "its value in this cluster"),
-            Column("baseline", "number", "the same figure for all accounts of this source"),
-            Column("p_value", "number", "how often chance gives as much; empty: not a test"),
-            Column("suggests", "text", "what the value suggests, as a sentence"),
-            Column("look_alike", "text", "the innocent case that looks the same"),
-        ), sort=("cluster_id", "signal")),
-        Table("links", "account x identifier, accounts in clusters only", (
-            Column("account_id", "identifier", "the account"),
-            Column("kind", "text", "kind of identifier"),
-            Column("value", "identifier", "normalised value"),
-            Column("count", "count", "how often it was used"),
-            Column("first_seen", "time", "first use"),
-            Column("last_seen", "time", "last use"),
-            Column("bits", "number", "what sharing this identifier is worth, in bits"),
-            Column("accounts", "count", "accounts of the whole source that use it"),
-        ), sort=("account_id", "kind", "value")),
-        Table("ties", "two accounts of one cluster with the evidence between them", (
-            Column("account_a", "identifier", "the account that sorts first"),
-            Column("account_b", "identifier", "the other"),
-            Column("bits", "number", "evidence between the two"),
-            Column("shared", "count", "identifiers they share"),
-            Column("kinds", "text", "kinds they share, comma separated"),
-        ), sort=("account_a", "account_b")),
-        Table("lineage", "a replacement: the account that took a closed account's place", (
-            _CLUSTER,
-            Column("parent", "identifier", "the closed account"),
-            Column("child", "identifier", "its successor"),
-            Column("bits", "number", "evidence for the replacement"),
-            Column("gap_seconds", "number", "from the parent's end to the child's first activity"),
-        ), sort=("cluster_id", "parent", "child")),
-        Table("takedown", "a step of a cluster's plan", (
-            _CLUSTER,
-            Column("step", "count", "1, 2, ..."),
-            Column("kind", "text", "kind of the identifier to block"),
-            Column("value", "identifier", "the identifier to block"),
-            Column("accounts_covered", "count", "members that use it and no earlier step covers"),
-            Column("collateral", "count", "accounts outside the cluster that use it"),
-        ), sort=("cluster_id", "step")),
-        Table("rejects", "a row not read", (
-            Column("table", "text", "input table"),
-            Column("file", "text", "file name inside the source"),
-            Column("row", "count", "row number in the file, the first data row is 1"),
-            Column("column", "text", "the column that could not be read; empty: the whole row"),
-            Column("reason", "text", "why"),
-        ), sort=("table", "file", "row", "column")),
+        Table(
+            "accounts",
+            "every account read",
+            (
+                Column("account_id", "identifier", "the account"),
+                Column("cluster_id", "identifier", "its cluster; empty: none"),
+                Column("assessment", "text", "assessment of its cluster; empty: none"),
+                Column("membership", "text", "core or attached; empty: none"),
+                Column("bits", "number", "evidence that ties the account to its cluster, in bits"),
+                Column("created_at", "time", "when the account was opened"),
+                Column("closed_at", "time", "when it was closed"),
+                Column("close_reason", "text", "why it was closed"),
+                Column("first_seen", "time", "first activity"),
+                Column("last_seen", "time", "last activity"),
+                Column("events", "count", "requests"),
+                Column("tokens", "count", "tokens in and out"),
+            ),
+            sort=("account_id",),
+        ),
+        Table(
+            "clusters",
+            "a cluster of accounts",
+            (
+                _CLUSTER,
+                Column("assessment", "text", "coordinated, review or explained"),
+                Column("explanation", "text", "the sentence why"),
+                Column("score", "number", "0 to 1: how likely the cluster is one controller and no innocent group"),
+                Column("size", "count", "accounts"),
+                Column("core_size", "count", "accounts in its core"),
+                Column(
+                    "bits", "number", "evidence at which the cluster breaks: the weakest tie that holds it, in bits"
+                ),
+                Column("expected_by_chance", "number", "clusters this strong expected in rewired data"),
+                Column("hypothesis", "text", "the innocent explanation that fits best"),
+                Column("against", "text", "what speaks against the assessment"),
+                Column("first_seen", "time", "first activity of a member"),
+                Column("last_seen", "time", "last activity of a member"),
+                Column("accounts_closed", "count", "members that were closed"),
+                Column("events", "count", "requests of all members"),
+                Column("tokens", "count", "tokens of all members"),
+                Column("review_state", "text", "unreviewed, confirmed or innocent: what a person decided"),
+            ),
+        ),
+        Table(
+            "signals",
+            "a signal of a cluster",
+            (
+                _CLUSTER,
+                Column("signal", "text", "name of the signal"),
+                Column("value", "number", "its value in this cluster"),
+                Column("baseline", "number", "the same figure for all accounts of this source"),
+                Column("p_value", "number", "how often chance gives as much; empty: not a test"),
+                Column("suggests", "text", "what the value suggests, as a sentence"),
+                Column("look_alike", "text", "the innocent case that looks the same"),
+            ),
+            sort=("cluster_id", "signal"),
+        ),
+        Table(
+            "links",
+            "account x identifier, accounts in clusters only",
+            (
+                Column("account_id", "identifier", "the account"),
+                Column("kind", "text", "kind of identifier"),
+                Column("value", "identifier", "normalised value"),
+                Column("count", "count", "how often it was used"),
+                Column("first_seen", "time", "first use"),
+                Column("last_seen", "time", "last use"),
+                Column("bits", "number", "what sharing this identifier is worth, in bits"),
+                Column("accounts", "count", "accounts of the whole source that use it"),
+            ),
+            sort=("account_id", "kind", "value"),
+        ),
+        Table(
+            "ties",
+            "two accounts of one cluster with the evidence between them",
+            (
+                Column("account_a", "identifier", "the account that sorts first"),
+                Column("account_b", "identifier", "the other"),
+                Column("bits", "number", "evidence between the two"),
+                Column("shared", "count", "identifiers they share"),
+                Column("kinds", "text", "kinds they share, comma separated"),
+            ),
+            sort=("account_a", "account_b"),
+        ),
+        Table(
+            "lineage",
+            "a replacement: the account that took a closed account's place",
+            (
+                _CLUSTER,
+                Column("parent", "identifier", "the closed account"),
+                Column("child", "identifier", "its successor"),
+                Column("bits", "number", "evidence for the replacement"),
+                Column("gap_seconds", "number", "from the parent's end to the child's first activity"),
+            ),
+            sort=("cluster_id", "parent", "child"),
+        ),
+        Table(
+            "takedown",
+            "a step of a cluster's plan",
+            (
+                _CLUSTER,
+                Column("step", "count", "1, 2, ..."),
+                Column("kind", "text", "kind of the identifier to block"),
+                Column("value", "identifier", "the identifier to block"),
+                Column("accounts_covered", "count", "members that use it and no earlier step covers"),
+                Column("collateral", "count", "accounts outside the cluster that use it"),
+            ),
+            sort=("cluster_id", "step"),
+        ),
+        Table(
+            "rejects",
+            "a row not read",
+            (
+                Column("table", "text", "input table"),
+                Column("file", "text", "file name inside the source"),
+                Column("row", "count", "row number in the file, the first data row is 1"),
+                Column("column", "text", "the column that could not be read; empty: the whole row"),
+                Column("reason", "text", "why"),
+            ),
+            sort=("table", "file", "row", "column"),
+        ),
     )
 }
 
@@ -227,9 +292,31 @@ ASSESSMENTS = ("coordinated", "review", "explained")
 MEMBERSHIPS = ("core", "attached")
 REVIEW_STATES = ("unreviewed", "confirmed", "innocent")
 
-REFUSED_WORDS = frozenset({
-    "country", "nationality", "language", "locale", "timezone", "time_zone", "tz", "name", "first_name", "last_name",
-    "full_name", "surname", "ethnicity", "religion", "race", "gender", "sex", "citizenship", "birthplace", "dob",
-    "date_of_birth", "birthday", "age",
-})
+REFUSED_WORDS = frozenset(
+    {
+        "country",
+        "nationality",
+        "language",
+        "locale",
+        "timezone",
+        "time_zone",
+        "tz",
+        "name",
+        "first_name",
+        "last_name",
+        "full_name",
+        "surname",
+        "ethnicity",
+        "religion",
+        "race",
+        "gender",
+        "sex",
+        "citizenship",
+        "birthplace",
+        "dob",
+        "date_of_birth",
+        "birthday",
+        "age",
+    }
+)
 """Words for who people are. A kind of evidence that carries one of them is never read as evidence."""

@@ -1,0 +1,57 @@
+"""How many clusters this strong the same steps find in data without any coordination."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.communities import Clusters, find_clusters
+from hydragraph.evidence import Evidence
+from hydragraph.settings import Settings
+from hydragraph.ties import find_ties
+
+
+def rewire(graph: BipartiteGraph, seed: int) -> BipartiteGraph:
+    """The graph with its links shuffled within each kind.
+
+    Every account keeps its number of links of each kind and every identifier its number of accounts, but for the few
+    links that fall on a pair already linked, which are dropped (a configuration model; Newman, Strogatz and Watts
+    2001). Times are dropped as well. Geography and habits are not kept: neighbours are strangers here, so the figure is
+    what blind chance gives, and no more.
+    """
+    rng = np.random.default_rng([seed, 1])
+    account = graph.links["account"].to_numpy()
+    identifier = graph.links["identifier"].to_numpy().copy()
+    kind = graph.kind_code[identifier]
+    for k in range(len(graph.kinds)):
+        at = np.flatnonzero(kind == k)
+        identifier[at] = identifier[rng.permutation(at)]
+    key = np.sort(account.astype(np.int64) * max(graph.identifiers.height, 1) + identifier)
+    key = key[np.diff(key, prepend=-1) > 0]
+    account_new, identifier_new = np.divmod(key, max(graph.identifiers.height, 1))
+    links = pl.DataFrame({"account": account_new.astype(np.uint32), "identifier": identifier_new.astype(np.uint32)})
+    return BipartiteGraph(graph.accounts, graph.identifiers, links)
+
+
+def expected_by_chance(
+    graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, settings: Settings
+) -> NDArray[np.float64]:
+    """Clusters of one rewired graph with as large a core, or larger, that hold to as many bits; shape (clusters,).
+
+    The evidence is that of the real data: the question is what chance makes of the same scale. One rewiring, so the
+    figure is a whole number and 0 means fewer than about 3 (95 %).
+    """
+    rewired = rewire(graph, settings.seed)
+    found = find_clusters(rewired, evidence, find_ties(rewired, evidence))
+    size, core = _core_sizes(found), _core_sizes(clusters)
+    if not len(size):
+        return np.zeros(len(core))
+    strengths, at = np.unique(np.stack([core, clusters.breaks], axis=1), axis=0, return_inverse=True)
+    counts = [np.count_nonzero((size >= s) & (found.breaks >= b)) for s, b in strengths]
+    return np.array(counts, dtype=np.float64)[at.ravel()]
+
+
+def _core_sizes(clusters: Clusters) -> NDArray[np.int64]:
+    return np.bincount(clusters.label[clusters.core], minlength=len(clusters.breaks))

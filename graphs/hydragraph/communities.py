@@ -1,0 +1,247 @@
+"""Ties -> clusters: cores, splits where a core hangs on a thread, attachment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.evidence import Evidence
+from hydragraph.ties import Ties
+
+CORE_NET = 1.0
+"""Log2 odds of a tie that makes a core: 2 to 1 that the two belong together."""
+
+ATTACH_NET = 5.0
+"""Log2 odds at which an account is attached to a core. Most members are in the core already, so those still outside
+start from worse odds than the core's own share of an identifier says: 32 to 1 is asked, from at least two kinds."""
+
+_THREAD_ACCOUNTS = 2
+_THREAD_SHARE = 0.1
+_COHESIVE_DEGREE = 3.0
+_SMALLEST_SPLIT = 8
+_DENSE = 0.6
+_PURITY = 0.05
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """A partition of some of the accounts.
+
+    label: cluster number of each account, -1 for none, shape (accounts,); numbers run from 0 in order of the smallest
+        account code.
+    core: whether the account belongs to the core of its cluster, shape (accounts,).
+    bits: evidence that holds the account in its cluster, shape (accounts,); 0 outside clusters.
+    breaks: bits at which the cluster falls apart: the weakest tie of the strongest tree over its core; shape
+        (clusters,).
+    """
+
+    label: NDArray[np.int64]
+    core: NDArray[np.bool_]
+    bits: NDArray[np.float64]
+    breaks: NDArray[np.float64]
+
+
+def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties) -> Clusters:
+    """Cores by components of ties of at least 4 to 1, split where they hang on a thread, then attachment.
+
+    A core is split between two cohesive parts (mean degree of at least 3 inside) that at most two accounts, or a tenth
+    of the smaller part, tie together: that is how one shared flat joins two offices. A chain of cards is not cohesive
+    and stays whole. Accounts are attached by `attach`. Clusters have at least two accounts.
+    Not checked: nothing here says whether a cluster is innocent; assess.py does.
+    """
+    n = graph.accounts.height
+    strong = ties.select(ties.net >= CORE_NET)
+    label = _components(n, strong.a, strong.b)
+    label = _split_threads(label, strong)
+    core = label >= 0
+    label, gained = attach(graph, evidence, label)
+    bits = _strongest_tie(n, strong, label) + evidence.prior
+    bits = np.where(core, bits, gained)
+    bits[label < 0] = 0.0
+    label = _renumber(label)
+    return Clusters(label, core & (label >= 0), np.round(bits, 3), _breaking_points(n, strong, label, evidence.prior))
+
+
+def _components(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Connected components with at least two accounts; -1 elsewhere."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, part = connected_components(coo_array((np.ones(len(a), bool), (a, b)), shape=(n, n)), directed=False)
+    size = np.bincount(part, minlength=1)
+    label = part.astype(np.int64)
+    label[size[part] < 2] = -1
+    return _renumber(label)
+
+
+def _renumber(label: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Labels numbered from 0 by the smallest member; clusters of one account dissolve."""
+    member = np.flatnonzero(label >= 0)
+    out = np.full(len(label), -1, np.int64)
+    if len(member):
+        _, first, at, size = np.unique(label[member], return_index=True, return_inverse=True, return_counts=True)
+        rank = np.full(len(first), -1, np.int64)
+        large = np.flatnonzero(size > 1)
+        rank[large[np.argsort(first[large])]] = np.arange(len(large))
+        out[member] = rank[at]
+    return out
+
+
+def _split_threads(label: NDArray[np.int64], ties: Ties) -> NDArray[np.int64]:
+    """Split cores that are cohesive parts joined by a thread."""
+    size = np.bincount(label[label >= 0], minlength=1)
+    number = np.bincount(label[ties.a], minlength=len(size))
+    # two cohesive parts leave most pairs across untied; a core where most pairs are tied cannot be two
+    dense = number > size * (size - 1) / 2 * _DENSE
+    doubtful = (size >= _SMALLEST_SPLIT) & ~dense & (2 * number >= _COHESIVE_DEGREE * size)
+    at = np.flatnonzero(doubtful[label[ties.a]])
+    if not len(at):
+        return label
+    at = at[np.argsort(label[ties.a[at]], kind="stable")]
+    out = label.copy()
+    free = int(label.max()) + 1
+    for rows in np.split(at, np.flatnonzero(np.diff(label[ties.a[at]])) + 1):
+        members, code = np.unique(np.concatenate([ties.a[rows], ties.b[rows]]), return_inverse=True)
+        a, b = code[: len(rows)], code[len(rows) :]
+        part = _join_parts(_leiden(len(members), a, b), a, b)
+        out[members] = free + part
+        free += int(part.max()) + 1
+    return out
+
+
+def _leiden(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Leiden's partition (Traag, Waltman and van Eck 2019) of one core by modularity; edges in canonical order."""
+    import graspologic_native
+
+    edges = [(str(x), str(y), 1.0) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+    _, found = graspologic_native.leiden(edges=edges, seed=0)
+    return np.array([found[str(i)] for i in range(n)], dtype=np.int64)
+
+
+def _join_parts(part: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Undo the splits that are no threads: join parts again unless both are cohesive and little ties them."""
+    count = int(part.max()) + 1
+    size = np.bincount(part, minlength=count)
+    same = part[a] == part[b]
+    degree = 2 * np.bincount(part[a[same]], minlength=count) / np.maximum(size, 1)
+    p, q = part[a[~same]], part[b[~same]]
+    swap = p > q
+    low, high = np.where(swap, q, p), np.where(swap, p, q)
+    low_account, high_account = np.where(swap, b[~same], a[~same]), np.where(swap, a[~same], b[~same])
+    key = low * count + high
+    pairs, at = np.unique(key, return_inverse=True)
+    touching = np.minimum(_distinct(at, low_account, len(pairs)), _distinct(at, high_account, len(pairs)))
+    x, y = np.divmod(pairs, count)
+    allowed = np.maximum(_THREAD_ACCOUNTS, _THREAD_SHARE * np.minimum(size[x], size[y]))
+    thread = (touching <= allowed) & (degree[x] >= _COHESIVE_DEGREE) & (degree[y] >= _COHESIVE_DEGREE)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    x, y = x[~thread], y[~thread]
+    _, whole = connected_components(coo_array((np.ones(len(x), bool), (x, y)), shape=(count, count)), directed=False)
+    joined: NDArray[np.int64] = whole[part].astype(np.int64)
+    return joined
+
+
+def _distinct(group: NDArray[np.int64], value: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
+    pairs = np.unique(np.stack([group, value], axis=1), axis=0)
+    return np.bincount(pairs[:, 0], minlength=groups)
+
+
+def attach(
+    graph: BipartiteGraph, evidence: Evidence, label: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Attach accounts outside the cores to the cluster their identifiers point to.
+
+    For identifier v with d_v users, n of them in cluster c of s accounts, the log2 odds that a further user belongs
+    to c are o = log2(n / (d_v - n)); they already hold the prior log2(s / N), so that several identifiers combine as
+
+        net(a, c) = log2(s / N) + sum over kinds of the best of that kind, each o - log2(s / N)
+
+    An account joins the best cluster if net >= 5 and identifiers of at least two kinds speak for it; of one kind only
+    the best counts, because all exits of one carrier are one fact. Identifiers of which the cluster holds less than a
+    twentieth say nothing. Returns the labels and the bits gained, shape (accounts,).
+    """
+    n = len(label)
+    gained = np.zeros(n)
+    account = graph.links["account"].to_numpy().astype(np.int64)
+    identifier = graph.links["identifier"].to_numpy().astype(np.int64)
+    clusters = int(label.max()) + 1
+    if clusters == 0:
+        return label, gained
+    size = np.bincount(label[label >= 0], minlength=clusters)
+    inside = label[account] >= 0
+    pair = identifier[inside] * clusters + label[account[inside]]
+    pairs, held = np.unique(pair, return_counts=True)
+    v, c = np.divmod(pairs, clusters)
+    degree = graph.degree[v]
+    keep = (held < degree) & (held >= 2) & (held >= _PURITY * degree)
+    v, c, held, degree = v[keep], c[keep], held[keep], degree[keep]
+    if not len(v):
+        return label, gained
+    prior = np.log2(size[c]) - evidence.prior
+    worth = np.maximum(np.log2(held / (degree - held + 1)) - prior, 0.0)
+    # every outside link to such an identifier, one row for each cluster the identifier points to
+    outside = ~inside
+    order = np.argsort(identifier[outside], kind="stable")
+    out_identifier, out_account = identifier[outside][order], account[outside][order]
+    low = np.searchsorted(out_identifier, v, "left")
+    high = np.searchsorted(out_identifier, v, "right")
+    reach = high - low
+    row = np.repeat(np.arange(len(v)), reach)
+    at = np.arange(len(row)) - np.repeat(np.cumsum(reach) - reach, reach) + low[row]
+    who, to = out_account[at], c[row]
+    kind = graph.kind_code[v][row]
+    milli = np.round(worth[row] * 1000).astype(np.int64)
+    order = np.lexsort((-milli, kind, to, who))
+    who, to, kind, milli = who[order], to[order], kind[order], milli[order]
+    first = np.ones(len(who), bool)
+    first[1:] = (who[1:] != who[:-1]) | (to[1:] != to[:-1]) | (kind[1:] != kind[:-1])
+    who, to, milli = who[first], to[first], milli[first]
+    start = np.ones(len(who), bool)
+    start[1:] = (who[1:] != who[:-1]) | (to[1:] != to[:-1])
+    start_at = np.flatnonzero(start)
+    total = np.add.reduceat(milli, start_at) / 1000 if len(start_at) else np.zeros(0)
+    support = np.diff(np.append(start_at, len(who)))
+    who, to = who[start_at], to[start_at]
+    net = total + np.log2(size[to]) - evidence.prior
+    good = (net >= ATTACH_NET) & (support >= 2)
+    who, to, net = who[good], to[good], net[good]
+    order = np.lexsort((to, -net, who))
+    who, to, net = who[order], to[order], net[order]
+    best = np.ones(len(who), bool)
+    best[1:] = who[1:] != who[:-1]
+    out = label.copy()
+    out[who[best]] = to[best]
+    gained[who[best]] = net[best] + evidence.prior
+    return out, gained
+
+
+def _strongest_tie(n: int, ties: Ties, label: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The strongest tie of each account inside its cluster."""
+    inside = (label[ties.a] == label[ties.b]) & (label[ties.a] >= 0)
+    strongest = np.zeros(n)
+    np.maximum.at(strongest, ties.a[inside], ties.net[inside])
+    np.maximum.at(strongest, ties.b[inside], ties.net[inside])
+    return strongest
+
+
+def _breaking_points(n: int, ties: Ties, label: NDArray[np.int64], prior: float) -> NDArray[np.float64]:
+    """The weakest tie of each cluster's maximum spanning tree, in bits."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    clusters = int(label.max()) + 1
+    weakest = np.full(clusters, np.inf)
+    inside = (label[ties.a] == label[ties.b]) & (label[ties.a] >= 0)
+    a, b, net = ties.a[inside], ties.b[inside], ties.net[inside]
+    if len(a):
+        # the strongest tree is the lightest of the falling weights; all must be positive to count as edges
+        top = net.max() + 1.0
+        tree = minimum_spanning_tree(coo_array((top - net, (a, b)), shape=(n, n)).tocsr()).tocoo()
+        np.minimum.at(weakest, label[tree.row], top - tree.data)
+    held: NDArray[np.float64] = np.where(np.isfinite(weakest), weakest + prior, 0.0).round(3)
+    return held

@@ -1,0 +1,274 @@
+"""analyze(): the order of it all. No other module knows it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from hydragraph import __version__
+from hydragraph.assess import Assessed, assess
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.case import REPORT, Case, refuse_to_replace, write_case
+from hydragraph.chance import expected_by_chance
+from hydragraph.communities import Clusters, find_clusters
+from hydragraph.evidence import Evidence, weigh
+from hydragraph.links import build_graph
+from hydragraph.loaders import Source, open_source
+from hydragraph.memory import peak_memory, reset_peak
+from hydragraph.schema import OUTPUT
+from hydragraph.settings import Settings
+from hydragraph.signals import look, measure, signal_table
+from hydragraph.ties import Ties, find_ties
+
+Progress = Callable[[str], None]
+
+_TIES_SHOWN = 2_000_000
+"""Ties written to the case, strongest first within a cluster; a hub ring alone has tens of millions."""
+
+
+@dataclass
+class _Stages:
+    """Times and peak memory of the stages, for the manifest; the only figures that differ from run to run."""
+
+    progress: Progress | None
+    done: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        if self.progress is not None:
+            self.progress(name)
+        reset_peak()
+        start = perf_counter()
+        yield
+        self.done.append(
+            {"name": name, "seconds": round(perf_counter() - start, 3), "peak_memory_bytes": peak_memory()}
+        )
+
+
+def analyze(
+    source: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    mapping: str | Path | None = None,
+    settings: Settings | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Case:
+    """Read a source, find clusters of coordinated accounts, assess them and write the case folder `out`.
+
+    source: a folder, a file or several files, as in docs/preparing-data.md. mapping: a TOML file that gives other
+    tables and columns their meaning. settings: every knob, default Settings(). force: replace an existing case.
+    progress: called with the name of each stage as it starts.
+
+    Returns the written case. Raises InputRefused when the source cannot be used and CaseExists when `out` is taken;
+    nothing is written then. The same input in any row order, file split or format gives the same tables.
+    """
+    settings = settings or Settings()
+    refuse_to_replace(Path(out), force=force)
+    stages = _Stages(progress)
+    with stages.stage("read"):
+        opened = open_source(source, mapping=mapping, settings=settings)
+    with stages.stage("links"):
+        graph = build_graph(opened, settings)
+    with stages.stage("evidence"):
+        evidence = weigh(graph, settings)
+    with stages.stage("ties"):
+        ties = find_ties(graph, evidence)
+    with stages.stage("clusters"):
+        clusters = find_clusters(graph, evidence, ties)
+    with stages.stage("signals"):
+        view = look(graph, evidence, clusters, opened)
+        measured = measure(view)
+    with stages.stage("chance"):
+        chance = expected_by_chance(graph, evidence, clusters, settings)
+    with stages.stage("assessment"):
+        assessed = assess(view, measured, chance)
+    with stages.stage("case"):
+        ids = cluster_ids(graph, clusters)
+        tables = _tables(opened, graph, evidence, ties, clusters, chance, assessed, ids)
+        tables["signals"] = signal_table(measured, ids)
+
+    def manifest() -> dict[str, Any]:
+        return _manifest(opened, settings, evidence, ties, stages.done)
+
+    def finish(case: Case) -> None:
+        from hydragraph.report import write_report
+
+        with stages.stage("report"):
+            write_report(case, case.path / REPORT)
+
+    return write_case(out, tables, manifest, force=force, finish=finish)
+
+
+def demo(
+    folder: str | Path,
+    *,
+    accounts: int = 5_000,
+    seed: int = 7,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Case:
+    """Make a small synthetic world in `folder`/world, analyse it into `folder`/case and return the case."""
+    from hydragraph.worlds import simulate
+
+    folder = Path(folder)
+    refuse_to_replace(folder / "case", force=force)
+    if progress is not None:
+        progress("world")
+    simulate(folder / "world", accounts=accounts, seed=seed, force=force)
+    return analyze(folder / "world", folder / "case", force=force, progress=progress)
+
+
+def cluster_ids(graph: BipartiteGraph, clusters: Clusters) -> list[str]:
+    """A stable id per cluster: `c` and the first 12 hexadecimal digits of the SHA-256 of its sorted account ids."""
+    members = (
+        graph.accounts.select("account_id", cluster=pl.Series(clusters.label))
+        .filter(pl.col("cluster") >= 0)
+        .sort("cluster", "account_id")
+        .group_by("cluster", maintain_order=True)
+        .agg("account_id")
+    )
+    return [
+        "c" + hashlib.sha256("\0".join(ids).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        for ids in members["account_id"]
+    ]
+
+
+def _tables(
+    source: Source,
+    graph: BipartiteGraph,
+    evidence: Evidence,
+    ties: Ties,
+    clusters: Clusters,
+    chance: np.ndarray[Any, np.dtype[np.float64]],
+    assessed: Assessed,
+    ids: list[str],
+) -> dict[str, pl.DataFrame]:
+    number = pl.Series("number", np.where(clusters.label >= 0, clusters.label, -1))
+    names = pl.DataFrame(
+        {
+            "number": np.arange(len(ids)),
+            "cluster_id": pl.Series(ids, dtype=pl.String),
+            "assessment": pl.Series(assessed.assessment, dtype=pl.String),
+        }
+    )
+    accounts = (
+        graph.accounts.with_columns(
+            number,
+            membership=pl.when(pl.Series(clusters.label) >= 0).then(
+                pl.when(pl.Series(clusters.core)).then(pl.lit("core")).otherwise(pl.lit("attached"))
+            ),
+            bits=pl.Series(clusters.bits),
+        )
+        .join(names, on="number", how="left")
+        .with_columns(bits=pl.when(pl.col("number") >= 0).then("bits"))
+    )
+    per_cluster = (
+        accounts.filter(pl.col("number") >= 0)
+        .group_by("number")
+        .agg(
+            size=pl.len(),
+            core_size=(pl.col("membership") == "core").sum(),
+            first_seen=pl.col("first_seen").min(),
+            last_seen=pl.col("last_seen").max(),
+            accounts_closed=pl.col("closed_at").is_not_null().sum(),
+            events=pl.col("events").sum(),
+            tokens=pl.col("tokens").sum(),
+        )
+    )
+    rows = names.with_columns(
+        explanation=pl.Series(assessed.explanation, dtype=pl.String),
+        score=pl.Series(assessed.score),
+        bits=pl.Series(clusters.breaks),
+        expected_by_chance=pl.Series(chance),
+        hypothesis=pl.Series(assessed.hypothesis, dtype=pl.String),
+        against=pl.Series(assessed.against, dtype=pl.String),
+        review_state=pl.lit("unreviewed"),
+    ).join(per_cluster, on="number", how="left")
+    order = {"coordinated": 0, "review": 1, "explained": 2}
+    ranked = OUTPUT["clusters"].conform(rows)
+    ranked = ranked.sort(
+        pl.col("assessment").replace_strict(order, return_dtype=pl.Int8), "score", "size", "cluster_id",
+        descending=[False, True, True, False],
+    ) if ranked.height else ranked  # fmt: skip
+    return {
+        "accounts": OUTPUT["accounts"].conform(accounts),
+        "clusters": ranked,
+        "links": _link_table(graph, evidence, clusters),
+        "ties": _tie_table(graph, evidence, ties, clusters),
+        "lineage": OUTPUT["lineage"].empty(),
+        "takedown": OUTPUT["takedown"].empty(),
+        "rejects": OUTPUT["rejects"].conform(source.rejects),
+    }
+
+
+def _link_table(graph: BipartiteGraph, evidence: Evidence, clusters: Clusters) -> pl.DataFrame:
+    inside = pl.Series(clusters.label >= 0).gather(graph.links["account"])
+    links = graph.links.filter(inside)
+    return OUTPUT["links"].conform(
+        links.select(
+            account_id=graph.accounts["account_id"].gather(links["account"]),
+            kind=graph.identifiers["kind"].gather(links["identifier"]),
+            value=graph.identifiers["value"].gather(links["identifier"]),
+            count="count",
+            first_seen="first_seen",
+            last_seen="last_seen",
+            bits=pl.Series(np.round(evidence.bits, 3)).gather(links["identifier"]),
+            accounts=pl.Series(graph.degree).gather(links["identifier"]),
+        )
+    )
+
+
+def _tie_table(graph: BipartiteGraph, evidence: Evidence, ties: Ties, clusters: Clusters) -> pl.DataFrame:
+    inside = (clusters.label[ties.a] == clusters.label[ties.b]) & (clusters.label[ties.a] >= 0)
+    kept = ties.select(inside)
+    if len(kept.a) > _TIES_SHOWN:
+        strongest = np.zeros(len(kept.a), dtype=bool)
+        strongest[np.lexsort((kept.b, kept.a, -kept.net))[:_TIES_SHOWN]] = True
+        kept = kept.select(strongest)
+    masks = np.unique(kept.kinds).tolist()
+    names = {m: ",".join(k for i, k in enumerate(graph.kinds) if m >> i & 1) for m in masks}
+    account = graph.accounts["account_id"]
+    return OUTPUT["ties"].conform(
+        pl.DataFrame(
+            {
+                "account_a": account.gather(kept.a),
+                "account_b": account.gather(kept.b),
+                "bits": np.round(kept.net + evidence.prior, 3),
+                "shared": kept.shared,
+                "kinds": pl.Series(kept.kinds).replace_strict(names, return_dtype=pl.String)
+                if masks
+                else pl.Series([], dtype=pl.String),
+            }
+        )
+    )
+
+
+def _manifest(
+    source: Source, settings: Settings, evidence: Evidence, ties: Ties, stages: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "settings": settings.to_dict(),
+        "seed": settings.seed,
+        "inputs": [
+            {"table": i.table, "file": i.file, "rows": i.rows, "bytes": i.bytes, "digest": i.digest}
+            for i in source.inputs
+        ],
+        "rows": {
+            name: {"read": r.read, "kept": r.kept, "rejected": r.rejected, "set_aside": r.set_aside}
+            for name, r in source.rows.items()
+        },
+        "notes": list(source.notes),
+        "stages": list(stages),
+        "work": {"pairs_formed": ties.pairs_formed, "ties": len(ties.a)},
+        "calibration": {"prior_bits": round(evidence.prior, 3), "classes": evidence.classes.to_dicts()},
+    }

@@ -1,0 +1,62 @@
+"""Signals: figures about a cluster, each with its baseline, its meaning and its innocent look-alike."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hydragraph.schema import OUTPUT
+from hydragraph.signals.clock import ROUND_THE_CLOCK
+from hydragraph.signals.lives import BANS, CREATION_BURST, REPLACEMENT
+from hydragraph.signals.payer import ONE_ORGANISATION, ONE_PAYER
+from hydragraph.signals.place import ONE_PLACE, RANGE_BREADTH
+from hydragraph.signals.sharing import KEY_SHARING, PAYMENT_REUSE, RANGE_REUSE, TEMPLATE_REUSE
+from hydragraph.signals.signal import Measured, Signal
+from hydragraph.signals.view import View, look
+from hydragraph.signals.volume import EVEN_LOAD
+
+SIGNALS: dict[str, Signal] = {
+    s.name: s
+    for s in (
+        PAYMENT_REUSE, KEY_SHARING, TEMPLATE_REUSE, RANGE_REUSE, ONE_PLACE, RANGE_BREADTH, ONE_PAYER, ONE_ORGANISATION,
+        ROUND_THE_CLOCK, BANS, CREATION_BURST, REPLACEMENT, EVEN_LOAD,
+    )
+}  # fmt: skip
+
+__all__ = ["SIGNALS", "Measured", "Signal", "View", "look", "measure", "signal_table"]
+
+_DIGITS = 6
+
+
+def measure(view: View) -> dict[str, Measured]:
+    """Every signal that applies to this source, by name."""
+    if view.count == 0:
+        return {}
+    found = {name: signal.measure(view) for name, signal in SIGNALS.items()}
+    return {name: m for name, m in found.items() if m is not None}
+
+
+def signal_table(measured: dict[str, Measured], cluster_ids: list[str]) -> pl.DataFrame:
+    """The rows of signals.parquet: one for each signal and cluster it applies to."""
+    rows = []
+    for name, m in measured.items():
+        signal = SIGNALS[name]
+        p_values: NDArray[np.float64] = m.p_value if m.p_value is not None else np.full(len(m.value), np.nan)
+        baseline = round(m.baseline, _DIGITS)
+        for cluster_id, raw, p in zip(cluster_ids, m.value.tolist(), p_values.tolist(), strict=True):
+            if math.isnan(raw):
+                continue
+            value = round(raw, _DIGITS)
+            rows.append({
+                "cluster_id": cluster_id,
+                "signal": name,
+                "value": value,
+                "baseline": None if math.isnan(baseline) else baseline,
+                "p_value": None if math.isnan(p) else float(f"{p:.6g}"),
+                "suggests": signal.sentence(value, baseline),
+                "look_alike": signal.look_alike,
+            })  # fmt: skip
+    return OUTPUT["signals"].conform(pl.DataFrame(rows, schema=OUTPUT["signals"].schema))

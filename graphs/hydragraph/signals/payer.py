@@ -1,0 +1,57 @@
+"""Who pays: one instrument for all, or many that overlap."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hydragraph.signals.place import largest_share
+from hydragraph.signals.signal import Measured, Signal
+from hydragraph.signals.view import View
+
+
+def _one_payer(view: View) -> Measured | None:
+    share = largest_share(view, "payment")
+    return None if share is None else Measured(share, _baseline(view))
+
+
+def _baseline(view: View) -> float:
+    degree = view.graph.degree[view.graph.kind_code == view.kind("payment")]
+    return float(degree.max(initial=0)) / max(view.graph.accounts.height, 1)
+
+
+ONE_PAYER = Signal(
+    name="one_payer",
+    title="One payer",
+    definition="Share of members with a payment instrument who use the cluster's most common one.",
+    suggests=(
+        "{value} of the members pay with one and the same instrument; the most shared instrument of the "
+        "source serves {baseline} of all accounts."
+    ),
+    look_alike="This speaks for a family, a firm or an agency; a stolen card looks the same.",
+    measure=_one_payer,
+)
+
+
+def _one_organisation(view: View) -> Measured | None:
+    org = view.graph.accounts["org_id"]
+    if org.null_count() == org.len():
+        return None
+    code = org.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+    label = view.clusters.label
+    known = (label >= 0) & (code > 0)
+    pair, number = np.unique(label[known] * (int(code.max()) + 1) + code[known], return_counts=True)
+    most = np.zeros(view.count)
+    np.maximum.at(most, pair // (int(code.max()) + 1), number)
+    return Measured(most / np.maximum(view.size, 1), float(np.bincount(code[code > 0]).max()) / len(code))
+
+
+ONE_ORGANISATION = Signal(
+    name="one_organisation",
+    title="One organisation",
+    definition="Share of members that name the same organisation as their own.",
+    suggests=(
+        "{value} of the members name the same organisation; the largest of the source holds {baseline} of all accounts."
+    ),
+    look_alike="This speaks for a firm; the name is the accounts' own word and proves nothing.",
+    measure=_one_organisation,
+)

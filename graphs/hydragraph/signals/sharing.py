@@ -1,0 +1,91 @@
+"""Identifiers that members share with each other: payment instruments, API keys, templates, address ranges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hydragraph.signals.signal import Measured, Signal
+from hydragraph.signals.view import View
+
+_MOSTLY_INSIDE = 0.5
+"""Share of an identifier's users that must be members before sharing it says something about the cluster."""
+
+
+def _reuse(view: View, kind: str) -> Measured | None:
+    """Share of the members with any `kind` who share one with another member, its users being mostly members.
+
+    Baseline: the same share over all accounts, members or not, of sharing one of this kind with anybody.
+    """
+    code = view.kind(kind)
+    if code is None:
+        return None
+    use = view.use
+    of_kind = use.kind == code
+    shared = of_kind & (use.inside > 1) & (use.inside >= _MOSTLY_INSIDE * use.users)
+    figure = np.full(view.graph.accounts.height, np.nan)
+    figure[use.account[of_kind]] = 0.0
+    figure[use.account[shared]] = 1.0
+    account = view.graph.links["account"].to_numpy()
+    identifier = view.graph.links["identifier"].to_numpy()
+    everyone = view.graph.kind_code[identifier] == code
+    holders = np.unique(account[everyone])
+    sharers = np.unique(account[everyone & (view.graph.degree[identifier] > 1)])
+    return Measured(view.per_cluster(figure), len(sharers) / max(len(holders), 1))
+
+
+def _payment(view: View) -> Measured | None:
+    return _reuse(view, "payment")
+
+
+def _key(view: View) -> Measured | None:
+    return _reuse(view, "api_key")
+
+
+def _template(view: View) -> Measured | None:
+    return _reuse(view, "template")
+
+
+def _range(view: View) -> Measured | None:
+    return _reuse(view, "ip_range")
+
+
+PAYMENT_REUSE = Signal(
+    name="payment_reuse",
+    title="Payment reuse",
+    definition="Share of members with a payment instrument who share one with another member.",
+    suggests=(
+        "{value} of the members share a payment instrument with another member; {baseline} of all accounts share one."
+    ),
+    look_alike="A family or a firm that pays for several accounts with one card.",
+    measure=_payment,
+)
+KEY_SHARING = Signal(
+    name="key_sharing",
+    title="Key sharing",
+    definition="Share of members with an API key who use one that another member uses too.",
+    suggests="{value} of the members use an API key of another member; {baseline} of all accounts share a key.",
+    look_alike="A build server whose key several colleagues registered.",
+    measure=_key,
+)
+TEMPLATE_REUSE = Signal(
+    name="template_reuse",
+    title="Template reuse",
+    definition="Share of members who send a request template used by other members and by few others.",
+    suggests=(
+        "{value} of the members send request templates that hardly anyone outside sends; {baseline} of "
+        "all accounts share any template."
+    ),
+    look_alike="A firm's internal tool, or a small open-source project's prompt.",
+    measure=_template,
+)
+RANGE_REUSE = Signal(
+    name="range_reuse",
+    title="Range reuse",
+    definition="Share of members who come from an address range used by other members and by few others.",
+    suggests=(
+        "{value} of the members come from address ranges that hardly anyone outside uses; {baseline} of "
+        "all accounts share a range."
+    ),
+    look_alike="A household, an office or a campus on its own range.",
+    measure=_range,
+)

@@ -1,0 +1,112 @@
+"""What every signal looks at: the clusters, their members' links, and when members are active."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.communities import Clusters
+from hydragraph.evidence import Evidence
+from hydragraph.loaders import Source
+
+HOURS = 24
+_BASELINE_ACCOUNTS = 4000
+
+
+@dataclass(frozen=True)
+class Use:
+    """Links of cluster members, one entry a link; all arrays have shape (links,).
+
+    cluster, account, identifier, kind: codes. inside: members of that cluster using the identifier; users: accounts of
+    the whole source using it.
+    """
+
+    cluster: NDArray[np.int64]
+    account: NDArray[np.int64]
+    identifier: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    inside: NDArray[np.int64]
+    users: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class View:
+    """A partition with everything the signals need, computed once.
+
+    hours: requests by hour of day (UTC) of each account looked at, shape (looked, 24); hours_of: its account code.
+        Cluster members and a sample of the other accounts as a baseline. Empty without events.
+    """
+
+    graph: BipartiteGraph
+    evidence: Evidence
+    clusters: Clusters
+    hours: NDArray[np.int64]
+    hours_of: NDArray[np.int64]
+
+    @cached_property
+    def count(self) -> int:
+        """Number of clusters."""
+        return len(self.clusters.breaks)
+
+    @cached_property
+    def size(self) -> NDArray[np.int64]:
+        """Members per cluster."""
+        label = self.clusters.label
+        return np.bincount(label[label >= 0], minlength=self.count)
+
+    @cached_property
+    def use(self) -> Use:
+        """Links of cluster members."""
+        account = self.graph.links["account"].to_numpy().astype(np.int64)
+        cluster = self.clusters.label[account]
+        keep = cluster >= 0
+        account, cluster = account[keep], cluster[keep]
+        identifier = self.graph.links["identifier"].to_numpy()[keep].astype(np.int64)
+        _, at, inside = np.unique(identifier * max(self.count, 1) + cluster, return_inverse=True, return_counts=True)
+        return Use(
+            cluster, account, identifier, self.graph.kind_code[identifier], inside[at], self.graph.degree[identifier]
+        )
+
+    def kind(self, name: str) -> int | None:
+        """Code of a kind, None when the source has none of it."""
+        return self.graph.kinds.index(name) if name in self.graph.kinds else None
+
+    def per_cluster(self, of_account: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean over each cluster's members of a figure per account; NaN entries are left out."""
+        label = self.clusters.label
+        known = (label >= 0) & ~np.isnan(of_account)
+        total = np.bincount(label[known], weights=of_account[known], minlength=self.count)
+        number = np.bincount(label[known], minlength=self.count)
+        return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def look(graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, source: Source) -> View:
+    """The view of a partition; reads the events once more, only the times of members and of a baseline sample."""
+    label = clusters.label
+    active = graph.accounts["events"].to_numpy() > 0
+    others = np.flatnonzero((label < 0) & active)
+    sample = others[:: max(1, len(others) // _BASELINE_ACCOUNTS)][:_BASELINE_ACCOUNTS]
+    wanted = np.sort(np.concatenate([np.flatnonzero((label >= 0) & active), sample]))
+    return View(graph, evidence, clusters, _hours(graph, source, wanted), wanted)
+
+
+def _hours(graph: BipartiteGraph, source: Source, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    table = np.zeros((len(wanted), HOURS), np.int64)
+    if "events" not in source.tables or not len(wanted):
+        return table
+    names = pl.DataFrame({"account_id": graph.accounts["account_id"].gather(wanted), "row": np.arange(len(wanted))})
+    counted = (
+        source.tables["events"]
+        .select("account_id", "timestamp")
+        .join(names.lazy(), on="account_id", how="inner")
+        .group_by("row", pl.col("timestamp").dt.hour().alias("hour"))
+        .len()
+        .collect(engine="streaming")
+    )
+    table[counted["row"].to_numpy(), counted["hour"].to_numpy()] = counted["len"].to_numpy()
+    return table

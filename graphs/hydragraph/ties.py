@@ -1,0 +1,199 @@
+"""Pairs of accounts with the evidence between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.evidence import Evidence
+from hydragraph.identifiers import kind as kind_of
+
+PAIR_BUDGET = 40
+"""Pairs formed per account of the source, at most: wide identifiers beyond it only add to pairs found otherwise."""
+
+CIRCUMSTANTIAL_BITS = 8.0
+"""Kinds whose chance_bits reach this (addresses, TLS fingerprints) support a tie and never make one: together they add
+at most the prior less one bit."""
+
+COMBINED_MARGIN = 3.0
+"""Bits taken off a tie none of whose identifiers would tell on its own (log-odds of 0): pairs that belong together
+usually share one that does, so a mere coincidence of weak ones must be this much stronger."""
+
+_SMALLEST_BUDGET = 2_000_000
+_WIDEST_PAIRED = 512
+_WORTH_A_LOOK = 12.0
+_CHUNK = 4_000_000
+_MILLI = 1000
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Tied pairs, sorted by a, b; a < b are account codes. All arrays have shape (ties,).
+
+    net: log2 odds that the two belong together: evidence less the prior of log2 N bits.
+    shared: identifiers both use. kinds: bit k is set when they share one of graph.kinds[k].
+    pairs_formed: pairs looked at, for the record of work done.
+    """
+
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    net: NDArray[np.float64]
+    shared: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    pairs_formed: int
+
+    def select(self, keep: NDArray[np.bool_]) -> Ties:
+        """The ties where `keep` holds."""
+        return Ties(self.a[keep], self.b[keep], self.net[keep], self.shared[keep], self.kinds[keep], self.pairs_formed)
+
+
+def find_ties(graph: BipartiteGraph, evidence: Evidence, threshold: float = 0.0) -> Ties:
+    """Every pair of accounts whose evidence reaches `threshold` log-odds.
+
+    worth(kind) = best bits + sum of `further` of the others of that kind
+    net(a, b) = sum of worth over telling kinds + min(sum over circumstantial kinds, log2 N - 1) - log2 N
+                - 3 unless one identifier alone reaches even odds
+
+    All pairs are formed on identifiers in the order of their worth until the budget of 40 pairs per account (at least
+    2 million) is spent; identifiers wider than that, or with more than 512 accounts, form no pairs of their own and
+    add their single best per kind to pairs found by the others. Time O(pairs log pairs).
+    Not checked: pairs that share wide identifiers only; communities.py finds those as blocks.
+    """
+    paired = _paired(graph, evidence)
+    key, identifier, formed = _shares(graph, evidence, paired)
+    if not len(key):
+        none = np.zeros(0, np.int64)
+        return Ties(none, none, np.zeros(0), none, none, formed)
+    circumstantial = np.array([kind_of(k).chance_bits >= CIRCUMSTANTIAL_BITS for k in graph.kinds])
+    kind = graph.kind_code[identifier]
+    best = _changes(key) | _changes(kind)
+    worth = np.where(best, _milli(evidence.bits)[identifier], _milli(evidence.further)[identifier])
+    start = np.flatnonzero(_changes(key))
+    telling = np.add.reduceat(np.where(circumstantial[kind], 0, worth), start)
+    around = np.add.reduceat(np.where(circumstantial[kind], worth, 0), start)
+    count = np.diff(np.append(start, len(key)))
+    mask = np.bitwise_or.reduceat(np.int64(1) << kind, start)
+    most = (evidence.prior - 1) * _MILLI
+    alone = np.logical_or.reduceat(evidence.logit[identifier] >= 0, start)
+    telling -= np.where(alone, 0, round(COMBINED_MARGIN * _MILLI))
+    looked = telling + np.minimum(around, most) >= (evidence.prior + threshold - _WORTH_A_LOOK) * _MILLI
+    a, b = np.divmod(key[start[looked]], np.int64(graph.accounts.height))
+    telling, around, count, mask = telling[looked], around[looked], count[looked], mask[looked]
+    for k in range(len(graph.kinds)):
+        more, shared = _wide_shares(graph, evidence, k, ~paired, a, b, mask)
+        if circumstantial[k]:
+            around += more
+        else:
+            telling += more
+        count += shared
+        mask |= (more > 0).astype(np.int64) << k
+    net = np.round((telling + np.minimum(around, most)) / _MILLI - evidence.prior, 3)
+    keep = net >= threshold
+    return Ties(a[keep], b[keep], net[keep], count[keep], mask[keep], formed)
+
+
+def _milli(bits: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Thousandths of a bit as integers, so that sums do not depend on their order."""
+    return np.round(bits * _MILLI).astype(np.int64)
+
+
+def _changes(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """True where an entry differs from the one before it, and at the first."""
+    new = np.ones(len(values), dtype=bool)
+    new[1:] = values[1:] != values[:-1]
+    return new
+
+
+def _paired(graph: BipartiteGraph, evidence: Evidence) -> NDArray[np.bool_]:
+    """Which identifiers form pairs: the worthiest first, equals together, within the budget."""
+    degree = graph.degree
+    able = (degree > 1) & (degree <= _WIDEST_PAIRED) & (evidence.bits > 0)
+    pairs = degree * (degree - 1) // 2
+    budget = max(_SMALLEST_BUDGET, PAIR_BUDGET * graph.accounts.height)
+    rank = -evidence.logit[able]
+    levels, at = np.unique(rank, return_inverse=True)
+    spent = np.cumsum(np.bincount(at, weights=pairs[able], minlength=len(levels)))
+    allowed = np.zeros(len(degree), dtype=bool)
+    if len(levels):
+        allowed[able] = (spent <= budget)[at]
+    return allowed
+
+
+def _shares(
+    graph: BipartiteGraph, evidence: Evidence, paired: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """One entry per pair and paired identifier: pair key a * N + b and identifier; and how many pairs were formed.
+
+    Sorted by key, kind, falling worth. A pair that shares one identifier only is left out when that alone cannot come
+    near the threshold: most pairs of neighbours on one address range go this way.
+    """
+    n = np.int64(max(graph.accounts.height, 1))
+    milli = _milli(evidence.bits)
+    enough = round((evidence.prior - _WORTH_A_LOOK / 2) * _MILLI)
+    keys, which = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+    for users, identifiers in _pair_blocks(graph, paired):
+        keys.append(np.minimum(users[0], users[1]) * n + np.maximum(users[0], users[1]))
+        which.append(identifiers)
+    key = np.concatenate(keys)
+    formed_on = np.concatenate(which)
+    keys.clear()
+    which.clear()
+    formed = len(key)
+    order = np.argsort(key)
+    key = key[order]
+    formed_on = formed_on[order]
+    again = ~_changes(key)
+    again[:-1] |= again[1:]
+    keep = again | (milli[formed_on] >= enough)
+    key, identifier = key[keep], formed_on[keep].astype(np.int64)
+    order = np.lexsort((identifier, -milli[identifier], graph.kind_code[identifier], key))
+    return key[order], identifier[order], formed
+
+
+def _pair_blocks(
+    graph: BipartiteGraph, paired: NDArray[np.bool_]
+) -> Iterator[tuple[tuple[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int32]]]:
+    """All pairs of users of each paired identifier, in blocks of identifiers with equally many users."""
+    degree = graph.degree
+    starts, users = graph.users.indptr.astype(np.int64), graph.users.indices
+    for d in np.unique(degree[paired]).tolist():
+        of_degree = np.flatnonzero(paired & (degree == d))
+        first, second = np.triu_indices(d, k=1)
+        step = max(1, _CHUNK // len(first))
+        for i in range(0, len(of_degree), step):
+            block = of_degree[i : i + step]
+            table = users[starts[block][:, None] + np.arange(d)].astype(np.int64)
+            pair = (table[:, first].ravel(), table[:, second].ravel())
+            yield pair, np.repeat(block.astype(np.int32), len(first))
+
+
+def _wide_shares(
+    graph: BipartiteGraph,
+    evidence: Evidence,
+    kind: int,
+    wide: NDArray[np.bool_],
+    a: NDArray[np.int64],
+    b: NDArray[np.int64],
+    have: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What identifiers of one kind that formed no pairs add, in thousandths of a bit, and how many are shared.
+
+    The best one counts; nothing is added for a kind the pair shares already.
+    """
+    more = np.zeros(len(a), np.int64)
+    shared = np.zeros(len(a), np.int64)
+    columns = np.flatnonzero(wide & (graph.kind_code == kind) & (graph.degree > 1) & (evidence.bits > 0))
+    need = np.flatnonzero((have >> kind & 1) == 0)
+    if len(columns) and len(need):
+        incidence = graph.matrix[:, columns].astype(np.int64)
+        valued = incidence.multiply(_milli(evidence.bits)[columns]).tocsr()
+        for i in range(0, len(need), _CHUNK // 4):
+            at = need[i : i + _CHUNK // 4]
+            both = incidence[a[at]].multiply(valued[b[at]]).tocsr()
+            more[at] = both.max(axis=1).toarray().ravel()
+            shared[at] = np.diff(both.indptr)
+    return more, shared

@@ -1,0 +1,155 @@
+"""From a graph to clusters, on graphs a reader can hold in the head."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hand import graph_of, strangers
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.chance import expected_by_chance, rewire
+from hydragraph.communities import Clusters, find_clusters
+from hydragraph.evidence import weigh
+from hydragraph.settings import Settings
+from hydragraph.ties import find_ties
+
+
+def clusters_of(graph: BipartiteGraph) -> Clusters:
+    evidence = weigh(graph, Settings())
+    return find_clusters(graph, evidence, find_ties(graph, evidence))
+
+
+def members(graph: BipartiteGraph, clusters: Clusters) -> list[set[str]]:
+    names = graph.accounts["account_id"].to_list()
+    return [{names[i] for i in np.flatnonzero(clusters.label == c)} for c in range(len(clusters.breaks))]
+
+
+def two_triangles() -> BipartiteGraph:
+    """Two triangles, each of three cards that two share, behind one address range with a crowd of 500."""
+    triangles = {
+        ("payment", f"{t}{x}{y}"): [f"{t}{x}", f"{t}{y}"] for t in "ab" for x, y in (("1", "2"), ("2", "3"), ("1", "3"))
+    }
+    crowd = strangers(500)
+    everybody = crowd + [f"{t}{i}" for t in "ab" for i in "123"]
+    return graph_of({**triangles, ("ip_range", "203.0.113.0/24"): everybody})
+
+
+def test_two_triangles_that_share_one_address_stay_two() -> None:
+    graph = two_triangles()
+    assert members(graph, clusters_of(graph)) == [{"a1", "a2", "a3"}, {"b1", "b2", "b3"}]
+
+
+def test_a_shared_card_of_two_is_worth_what_the_formula_says() -> None:
+    # 4 bits for belonging together, less the chance bits of a card; log2(2 / 2) = 0 for two users
+    graph = graph_of({("payment", "card"): ["a", "b"]}, also=["c"])
+    evidence = weigh(graph, Settings())
+    from hydragraph.identifiers import KINDS
+
+    assert evidence.logit.tolist() == [4.0 - KINDS["payment"].chance_bits]
+    # only accounts with a link count in N: two, so the prior is 1 bit
+    assert evidence.prior == 1.0
+    assert evidence.bits.tolist() == [evidence.logit[0] + 1.0]
+
+
+def test_every_doubling_of_the_users_takes_a_bit() -> None:
+    graph = graph_of({("payment", "two"): ["a", "b"], ("payment", "four"): ["c", "d", "e", "f"]})
+    evidence = weigh(graph, Settings())
+    four, two = evidence.logit.tolist()  # sorted by value: four, two
+    assert two - four == pytest.approx(1.0)
+
+
+def test_the_net_of_a_tie_is_best_plus_further_per_kind_less_the_prior() -> None:
+    crowd = {("device", f"d{i}"): [f"x{i}"] for i in range(1000)}
+    graph = graph_of({("payment", "p"): ["a", "b"], ("payment", "q"): ["a", "b"], ("device", "d"): ["a", "b"], **crowd})
+    evidence = weigh(graph, Settings())
+    names = graph.identifiers["kind"] + ":" + graph.identifiers["value"]
+    bits = dict(zip(names, evidence.bits, strict=True))
+    further = dict(zip(names, evidence.further, strict=True))
+    # two pairs of users were looked at, and both share the other card as well: log2 of 3 / 2.5
+    assert further["payment:q"] == pytest.approx(np.log2(3 / 2.5), abs=0.001)
+    ties = find_ties(graph, evidence)
+    expected = bits["payment:p"] + further["payment:q"] + bits["device:d"] - evidence.prior
+    assert (ties.a.tolist(), ties.b.tolist(), ties.shared.tolist()) == ([0], [1], [3])
+    assert ties.net[0] == pytest.approx(expected, abs=0.001)
+
+
+def test_address_ranges_alone_tie_nobody_however_many() -> None:
+    ranges = {("ip_range", f"198.51.{i}.0/24"): ["a", "b"] for i in range(30)}
+    crowd = {("ip_range", f"203.0.{i // 250}.{i % 250}/32"): [f"x{i}"] for i in range(1000)}
+    graph = graph_of({**ranges, **crowd})
+    assert members(graph, clusters_of(graph)) == []
+
+
+def test_five_thousand_strangers_on_one_range_are_no_cluster() -> None:
+    graph = graph_of({("ip_range", "198.51.100.0/24"): strangers(5000)})
+    assert members(graph, clusters_of(graph)) == []
+
+
+def test_five_of_them_with_one_card_are_exactly_those_five() -> None:
+    crowd = strangers(5000)
+    five = crowd[10:15]
+    graph = graph_of({("ip_range", "198.51.100.0/24"): crowd, ("payment", "card"): five})
+    assert members(graph, clusters_of(graph)) == [set(five)]
+
+
+def test_a_chain_of_cards_is_one_cluster() -> None:
+    chain = {("payment", f"c{i:02d}"): [f"a{i:02d}", f"a{i + 1:02d}"] for i in range(20)}
+    others = {("payment", f"own-{s}"): [s] for s in strangers(2000)}
+    graph = graph_of({**chain, **others})
+    assert members(graph, clusters_of(graph)) == [{f"a{i:02d}" for i in range(21)}]
+
+
+def test_one_shared_flat_does_not_join_two_offices() -> None:
+    # in each office every account shares a card with six others; one of each office lives together with the other
+    offices = {
+        ("payment", f"{o}{i}"): [f"{o}{i:02d}", f"{o}{(i + d) % 20:02d}"] for o in "pq" for d in (1,) for i in range(20)
+    }
+    offices |= {("device", f"{o}{i}"): [f"{o}{i:02d}", f"{o}{(i + 7) % 20:02d}"] for o in "pq" for i in range(20)}
+    offices |= {("email", f"{o}{i}"): [f"{o}{i:02d}", f"{o}{(i + 3) % 20:02d}"] for o in "pq" for i in range(20)}
+    flat = {("payment", "joint"): ["p00", "q00"]}
+    crowd = {("payment", f"own-{s}"): [s] for s in strangers(2000)}
+    graph = graph_of({**offices, **flat, **crowd})
+    assert members(graph, clusters_of(graph)) == [{f"{o}{i:02d}" for i in range(20)} for o in "pq"]
+
+
+def test_an_account_is_attached_by_two_weaker_identifiers_and_not_by_one() -> None:
+    core = [f"m{i}" for i in range(8)]
+    uses: dict[tuple[str, str], list[str]] = {("payment", f"c{i}"): [core[i], core[(i + 1) % 8]] for i in range(8)}
+    crowd = strangers(3000)
+    uses[("template", "t")] = [*core, "by-two", "by-one"]
+    uses[("ip_range", "198.51.100.0/24")] = [*core, "by-two", *crowd[:8]]
+    uses[("ip_range", "203.0.113.0/24")] = crowd
+    graph = graph_of(uses)
+    clusters = clusters_of(graph)
+    assert members(graph, clusters) == [{*core, "by-two"}]
+    attached = graph.accounts["account_id"].to_list().index("by-two")
+    assert not clusters.core[attached]
+    assert clusters.bits[attached] > 0
+
+
+def test_the_cluster_breaks_at_its_weakest_tie() -> None:
+    crowd = {("payment", f"own-{s}"): [s] for s in strangers(500)}
+    graph = graph_of(
+        {("payment", "ab"): ["a", "b"], ("device", "ab"): ["a", "b"], ("payment", "bc"): ["b", "c"], **crowd}
+    )
+    evidence = weigh(graph, Settings())
+    ties = find_ties(graph, evidence)
+    clusters = find_clusters(graph, evidence, ties)
+    weakest = float(ties.net.min()) + evidence.prior
+    assert clusters.breaks.tolist() == pytest.approx([weakest], abs=0.01)
+
+
+def test_rewiring_keeps_degrees_and_chance_finds_no_rings() -> None:
+    graph = two_triangles()
+    rewired = rewire(graph, 0)
+    assert rewired.links.height <= graph.links.height
+    assert (rewired.degree <= graph.degree).all()
+    evidence = weigh(graph, Settings())
+    clusters = find_clusters(graph, evidence, find_ties(graph, evidence))
+    # six accounts hold twelve card links: shuffled among themselves they tie each other again, so chance is not nil
+    assert expected_by_chance(graph, evidence, clusters, Settings()).shape == (2,)
+
+
+def test_an_empty_graph_has_no_clusters() -> None:
+    graph = graph_of({}, also=["a", "b"])
+    assert members(graph, clusters_of(graph)) == []
