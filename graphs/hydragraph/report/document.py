@@ -1,0 +1,348 @@
+"""A case -> one HTML document that opens offline."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from hydragraph import identifiers
+from hydragraph.case import Case
+from hydragraph.report import text
+from hydragraph.report.lifespans import Lifespans, lifespans
+from hydragraph.report.picture import (
+    KIND_COLOURS,
+    SHAPES,
+    Picture,
+    draw,
+    kind_order,
+    ranked_members,
+    shared_identifiers,
+)
+from hydragraph.schema import ASSESSMENTS, OUTPUT
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much of a case a report shows; what is left out is counted in the report and stands in the case's tables.
+
+    leads: rows of the list of clusters. clusters: clusters shown in full. members, identifiers, steps: rows of a
+    cluster's tables (steps: lineage and takedown). nodes, links: of a cluster's picture. lines: of its lifespans.
+    """
+
+    leads: int = 500
+    clusters: int = 50
+    members: int = 200
+    identifiers: int = 50
+    steps: int = 100
+    nodes: int = 400
+    links: int = 1500
+    lines: int = 60
+
+
+@dataclass(frozen=True)
+class Section:
+    """One cluster as the templates want it: its row, and shown rows with the number there are."""
+
+    row: Mapping[str, Any]
+    anchor: str
+    speaking: Sequence[Mapping[str, Any]]
+    contrary: Sequence[Mapping[str, Any]]
+    silent: Sequence[Mapping[str, Any]]
+    by_kind: Sequence[Mapping[str, Any]]
+    evidence: Sequence[Mapping[str, Any]]
+    evidence_total: int
+    members: Sequence[Mapping[str, Any]]
+    members_total: int
+    lineage: Sequence[Mapping[str, Any]]
+    lineage_total: int
+    takedown: Sequence[Mapping[str, Any]]
+    takedown_total: int
+    picture: Picture
+    picture_json: str
+    lifespans: Lifespans | None
+
+
+def document(case: Case, limits: Limits = Limits()) -> str:
+    """The whole report of `case` as HTML text; the same case and limits give the same text."""
+    clusters = _in_order(case.clusters)
+    shown = clusters[: limits.clusters]
+    anchors = {row["cluster_id"]: _anchor(row["cluster_id"], i) for i, row in enumerate(shown)}
+    kinds = kind_order(case.links["kind"].drop_nulls().unique().to_list())
+    environment = _environment()
+    style = environment.get_template("report.css").render(colours=KIND_COLOURS)
+    scripts = [_source(name) for name in ("page.js", "viewer.js")]
+    return environment.get_template("report.html").render(
+        style=_trusted(style),
+        scripts=[_trusted(script) for script in scripts],
+        policy=_trusted(
+            "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+            f"style-src {_digest(style)}; script-src {' '.join(map(_digest, scripts))}"
+        ),
+        shapes=SHAPES,
+        shapes_json=_trusted(script_json(SHAPES)),
+        kinds=kinds,
+        limits=limits,
+        anchors=anchors,
+        leads=[row for row in clusters if row["assessment"] != "explained"],
+        explained=[row for row in clusters if row["assessment"] == "explained"],
+        found=_found(case, clusters),
+        read=_read(case),
+        sections=_sections(case, shown, anchors, kinds, limits),
+        cluster_total=len(clusters),
+    )
+
+
+def script_json(value: Any) -> str:
+    """`value` as JSON that may stand inside a script element: ASCII only, and no <, > or &."""
+    dumped = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return dumped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _in_order(clusters: pl.DataFrame) -> list[dict[str, Any]]:
+    """Clusters by assessment; inside one assessment as the case has them, strongest first."""
+    rank = {name: i for i, name in enumerate(ASSESSMENTS)}
+    return sorted(clusters.to_dicts(), key=lambda row: rank.get(row["assessment"], len(rank)))
+
+
+def _anchor(cluster_id: str, position: int) -> str:
+    return (
+        f"cluster-{cluster_id}" if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", cluster_id) else f"cluster-no-{position + 1}"
+    )
+
+
+def _sections(
+    case: Case, shown: Sequence[Mapping[str, Any]], anchors: Mapping[str, str], kinds: Sequence[str], limits: Limits
+) -> list[Section]:
+    ids = [row["cluster_id"] for row in shown]
+    wanted = pl.col("cluster_id").is_in(ids)
+    members = case.accounts.filter(wanted)
+    links = case.links.join(members.select("account_id", "cluster_id"), on="account_id")
+    # each large table is divided once, never filtered once a cluster
+    parts = {
+        "members": _divided(members),
+        "links": _divided(links),
+        **{name: _divided(case.table(name).filter(wanted)) for name in ("signals", "lineage", "takedown")},
+    }
+    empty = {"members": OUTPUT["accounts"].empty(), "links": links.clear()} | {
+        name: OUTPUT[name].empty() for name in ("signals", "lineage", "takedown")
+    }
+    sections = []
+    for row in shown:
+        part = {name: parts[name].get(row["cluster_id"], empty[name]) for name in parts}
+        sections.append(_section(row, anchors[row["cluster_id"]], part, kinds, limits))
+    return sections
+
+
+def _divided(frame: pl.DataFrame) -> dict[Any, pl.DataFrame]:
+    return {key[0]: part for key, part in frame.partition_by("cluster_id", as_dict=True).items()}
+
+
+def _section(
+    row: Mapping[str, Any], anchor: str, part: Mapping[str, pl.DataFrame], kinds: Sequence[str], limits: Limits
+) -> Section:
+    members, links = ranked_members(part["members"]), part["links"]
+    shared = shared_identifiers(links)
+    picture = draw(members, links, kinds, shared=shared, nodes=limits.nodes, edges=limits.links)
+    lineage = part["lineage"].sort("bits", "parent", "child", descending=[True, False, False], nulls_last=True)
+    takedown = part["takedown"].sort("step")
+    return Section(
+        row=row,
+        anchor=anchor,
+        **_signals(row, part["signals"]),
+        by_kind=_by_kind(links, shared),
+        evidence=masked(shared.head(limits.identifiers)),
+        evidence_total=shared.height,
+        members=members.head(limits.members).to_dicts(),
+        members_total=members.height,
+        lineage=lineage.head(limits.steps).to_dicts(),
+        lineage_total=lineage.height,
+        takedown=masked(takedown.head(limits.steps)),
+        takedown_total=takedown.height,
+        picture=picture,
+        picture_json=_trusted(script_json(_picture_data(picture))),
+        lifespans=lifespans(members, lineage, limit=limits.lines),
+    )
+
+
+def _signals(row: Mapping[str, Any], signals: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Signals whose sentence the explanation quotes, those that `against` quotes, and the others.
+
+    Inside each the smallest p-value first. Where the explanation quotes none, all that do not speak against it speak.
+    """
+    rows = signals.sort("p_value", "signal", nulls_last=True).to_dicts()
+    quoted = {
+        "speaking": [one for one in rows if one["suggests"] and one["suggests"] in (row["explanation"] or "")],
+        "contrary": [one for one in rows if one["suggests"] and one["suggests"] in (row["against"] or "")],
+    }
+    silent = [one for one in rows if one not in quoted["speaking"] and one not in quoted["contrary"]]
+    if not quoted["speaking"]:
+        quoted["speaking"], silent = silent, []
+    return {**quoted, "silent": silent}
+
+
+def _by_kind(links: pl.DataFrame, shared: pl.DataFrame) -> list[dict[str, Any]]:
+    """For each kind: how many identifiers of it are shared, by how many members, and the most members of one."""
+    using = links.join(shared.select("kind", "value"), on=["kind", "value"], how="semi")
+    return (
+        shared.group_by("kind")
+        .agg(
+            identifiers=pl.len(),
+            widest=pl.col("members").max(),
+            bits=pl.col("bits").max(),
+            first=pl.col("number").min(),
+        )
+        .join(using.group_by("kind").agg(members=pl.col("account_id").n_unique()), on="kind")
+        .sort("first")
+        .to_dicts()
+    )
+
+
+def masked(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Rows of `frame` with `label`, the masked value, in place of `value`; the raw value goes no further."""
+    labels: dict[tuple[str, str], str] = {}
+    for (kind,), part in frame.select("kind", "value").unique().partition_by("kind", as_dict=True).items():
+        labels |= {
+            (str(kind), raw): label
+            for raw, label in zip(part["value"], identifiers.mask(str(kind), part["value"]), strict=True)
+        }
+    rows = frame.to_dicts()
+    for one in rows:
+        one["label"] = labels[one["kind"], one.pop("value")]
+    return rows
+
+
+def _picture_data(picture: Picture) -> dict[str, Any]:
+    """What the viewer gets: nothing but what the tables show, identifiers masked, hidden characters made visible."""
+    at = picture.place.tolist()
+    used = {kind: i for i, kind in enumerate(picture.kinds)}
+    accounts = [
+        [
+            text.visible(row["account_id"]),
+            *at[i],
+            int(row["membership"] == "core"),
+            int(row["closed_at"] is not None),
+            text.bits(row["bits"]),
+            f"{text.minute(row['first_seen'])} to {text.minute(row['last_seen'])}",
+            text.minute(row["closed_at"]) + (f" ({text.visible(row['close_reason'])})" if row["close_reason"] else ""),
+        ]
+        for i, row in enumerate(picture.accounts.iter_rows(named=True))
+    ]
+    known = [
+        [
+            text.visible(row["label"]),
+            *at[len(accounts) + i],
+            used[row["kind"]],
+            row["number"],
+            row["members"],
+            text.count(row["accounts"]),
+            text.bits(row["bits"]),
+        ]
+        for i, row in enumerate(masked(picture.identifiers))
+    ]
+    return {
+        "kinds": [[i, text.visible(identifiers.kind(picture.kinds[i]).title)] for i in picture.present],
+        "accounts": accounts,
+        "identifiers": known,
+        "links": [value for link in picture.links.iter_rows() for value in link],
+    }
+
+
+def _found(case: Case, clusters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many clusters and accounts of each assessment, and what the strongest claim rests on."""
+    groups = {name: [row for row in clusters if row["assessment"] == name] for name in ASSESSMENTS}
+    chances = [r["expected_by_chance"] for r in groups["coordinated"] if r["expected_by_chance"] is not None]
+    scores = [r["score"] for r in groups["coordinated"] if r["score"] is not None]
+    return {
+        "clusters": {name: len(rows) for name, rows in groups.items()},
+        "accounts": {name: sum(row["size"] or 0 for row in rows) for name, rows in groups.items()},
+        "leads": len(groups["coordinated"]) + len(groups["review"]),
+        "reviewed": sum(row["review_state"] not in (None, "unreviewed") for row in clusters),
+        "read": case.accounts.height,
+        "unclustered": int(case.accounts["cluster_id"].null_count()),
+        "chance": max(chances, default=None),
+        "weakest": min(scores, default=None),
+    }
+
+
+def _read(case: Case) -> dict[str, Any]:
+    """What was analysed, from the manifest: tolerant, because a case may be older than this page."""
+    manifest = case.manifest
+    fields = ("table", "file", "rows", "bytes", "digest")
+    inputs = [{key: one.get(key) for key in fields} for one in manifest.get("inputs") or ()]
+    tables = []
+    for name, rows in sorted((manifest.get("rows") or {}).items()):
+        counts = {key: rows.get(key) for key in ("read", "kept", "rejected", "set_aside")}
+        tables.append({"table": name, "files": sum(one["table"] == name for one in inputs), **counts})
+    settings = manifest.get("settings") or {}
+    return {
+        "tables": tables,
+        "rows": sum(table["read"] or 0 for table in tables),
+        "rejected": sum(table["rejected"] or 0 for table in tables),
+        "notes": [str(note) for note in manifest.get("notes") or ()],
+        "version": str(manifest.get("version", "")),
+        "seed": str(manifest.get("seed", "")),
+        "settings": sorted((str(k), str(v)) for k, v in settings.items()),
+        "inputs": inputs,
+        "active": (case.accounts["first_seen"].min(), case.accounts["last_seen"].max()),
+    }
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import escape
+
+    environment = Environment(
+        loader=PackageLoader("hydragraph.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_finalise,
+    )
+    # markup, so that its non-breaking blanks are not written out by `_finalise`
+    environment.filters["prose"] = lambda sentences: escape(text.prose(sentences))
+    for show in (text.count, text.number, text.bits, text.probability, text.score, text.chance, text.size, text.gist):
+        environment.filters[show.__name__] = show
+    for show_time in (text.minute, text.day, text.duration):
+        environment.filters[show_time.__name__] = show_time
+    environment.filters["handle"] = lambda value: text.visible(str(value or ""))
+    environment.filters["kind_title"] = lambda name: identifiers.kind(name).title
+    environment.globals["plural"] = text.plural
+    return environment
+
+
+def _finalise(value: Any) -> Any:
+    """Every text a template prints, unless it is markup made here, has its hidden characters made visible."""
+    if type(value) is str:
+        return text.visible(value, limit=2000) if value else value
+    return text.UNKNOWN if value is None else value
+
+
+def _source(name: str) -> str:
+    from importlib.resources import files
+
+    return (files("hydragraph.report") / "templates" / name).read_text("utf-8")
+
+
+def _digest(content: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def _trusted(content: str) -> Any:
+    """Markup: text made by this module that goes into the page as it is."""
+    from markupsafe import Markup
+
+    return Markup(content)

@@ -1,0 +1,78 @@
+"""When each member was active: one line an account, ready to be drawn as SVG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from hydragraph.report.text import minute
+
+WIDTH = 1000
+ROW = 8
+
+
+@dataclass(frozen=True)
+class Line:
+    """One account: its line from x1 to x2 at height y, the x of its closing, and what it says."""
+
+    x1: int
+    x2: int
+    y: int
+    closed: int | None
+    title: str
+
+
+@dataclass(frozen=True)
+class Lifespans:
+    """Lines of accounts and steps from a closed account to its successor (x1, y1, x2, y2); a box WIDTH x height."""
+
+    lines: tuple[Line, ...]
+    steps: tuple[tuple[int, int, int, int], ...]
+    height: int
+    start: datetime
+    end: datetime
+    total: int
+
+
+def lifespans(members: pl.DataFrame, lineage: pl.DataFrame, *, limit: int = 60) -> Lifespans | None:
+    """Lines for `limit` members, in the order they were first seen.
+
+    members: rows of the accounts table, best tied first; lineage: the cluster's rows, strongest first. Accounts that
+    were replaced or took another's place are drawn before the others. None when fewer than two members have times.
+    """
+    timed = members.filter(pl.col("first_seen").is_not_null())
+    if timed.height < 2:
+        return None
+    pairs = lineage.select(pl.concat_list("parent", "child").alias("account_id")).explode("account_id")
+    replaced = pairs["account_id"].unique(maintain_order=True)
+    first = timed.with_columns(moved=pl.col("account_id").is_in(replaced.head(limit * 2 // 3).implode()))
+    first = first.sort("moved", descending=True, maintain_order=True).head(limit)
+    rows: list[dict[str, Any]] = first.sort("first_seen", "account_id").to_dicts()
+    for row in rows:
+        row["end"] = max(t for t in (row["first_seen"], row["last_seen"]) if t is not None)
+    start = min(r["first_seen"] for r in rows)
+    end = max(max(r["end"], r["closed_at"] or r["end"]) for r in rows)
+    whole: float = max((end - start).total_seconds(), 1.0)
+
+    def x(time: datetime) -> int:
+        share: float = min(max((time - start).total_seconds() / whole, 0.0), 1.0)
+        return round(6 + (WIDTH - 12) * share)
+
+    lines, at = [], {}
+    for i, row in enumerate(rows):
+        y = ROW * i + ROW
+        closed = None if row["closed_at"] is None else x(row["closed_at"])
+        says = f"{minute(row['first_seen'])} to {minute(row['end'])}"
+        if row["closed_at"] is not None:
+            says += f", closed {minute(row['closed_at'])}"
+        lines.append(Line(x(row["first_seen"]), x(row["end"]), y, closed, says))
+        at[row["account_id"]] = lines[-1]
+    steps = []
+    for parent, child in lineage.sort("parent", "child").select("parent", "child").iter_rows():
+        if parent in at and child in at:
+            old, new = at[parent], at[child]
+            steps.append((old.closed if old.closed is not None else old.x2, old.y, new.x1, new.y))
+    return Lifespans(tuple(lines), tuple(steps), ROW * (len(rows) + 1), start, end, timed.height)
