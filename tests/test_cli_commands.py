@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
 import os
@@ -386,14 +385,14 @@ def test_check_for_programs(watched: Watched, source: SimpleNamespace) -> None:
 
 
 def test_export_hands_everything_on(watched: Watched, case: str) -> None:
-    calls = watched("export", Path("out.graphml"), importlib.import_module("hydragraph.export"))
+    calls = watched("export", Path("out.graphml"))
     result = invoke("export", case, "--format", "graphml", "-o", "out.graphml", "--cluster", "c-one", "--force")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "written: out.graphml\n")
     assert calls == [{"args": (hg.open_case(case), "graphml", Path("out.graphml")), "cluster": "c-one", "force": True}]
 
 
 def test_every_format_is_exported(case: str, tmp_path: Path) -> None:
-    from hydragraph.export import FORMATS
+    from hydragraph.exports import FORMATS
 
     for format in FORMATS:
         ok("export", case, "--format", format, "-o", str(tmp_path / format))

@@ -23,7 +23,7 @@ COMMANDS = ROOT / "cli" / "hydragraph_cli"
 ORDER = (
     "errors", "memory", "settings", "schema", "addresses", "identifiers", "loaders", "bipartite", "links", "evidence",
     "ties", "communities", "chance", "signals", "assess", "lineage", "takedown", "explain", "case", "tracking",
-    "report", "export", "worlds", "pipeline", "evaluate",
+    "report", "exports", "worlds", "pipeline", "quality",
 )  # fmt: skip
 """The way of the data. A module or package imports only from those before it; inside a package imports are free."""
 
@@ -178,7 +178,7 @@ def test_the_layer_check_finds(tmp_path: Path, file: str, text: str, said: str) 
         ("loaders/files.py", "from hydragraph.loaders.rows import Rows\nfrom .rows import Rows"),
         ("loaders/files.py", "from ..schema import INPUT\nfrom .. import identifiers"),
         ("__init__.py", "if TYPE_CHECKING:\n    from hydragraph import case"),
-        ("__init__.py", "from hydragraph.export import export"),
+        ("__init__.py", "from hydragraph.exports import export"),
         ("case.py", "def plot():\n    from hydragraph.report.figures import cluster_figure"),
     ],
 )
@@ -250,7 +250,7 @@ def run_python(code: str) -> list[str]:
 
 
 def test_a_public_name_is_not_hidden_by_a_module_of_the_same_name() -> None:
-    """`import hydragraph.export` sets `hydragraph.export` to the module, unless the package holds the name before."""
+    """A module named like a public function would replace it in the package as soon as somebody imports the module."""
     names = sorted(set(hydragraph._HOME) & {path.stem for path in LIBRARY.iterdir()})
     code = "import hydragraph as hg\n" + "".join(
         f"import hydragraph.{name}\nif not callable(hg.{name}): print({name!r})\n" for name in names
@@ -271,7 +271,7 @@ def test_type_checkers_see_the_public_names_where_they_are() -> None:
     assert seen == {(f"hydragraph.{module}", name) for name, module in hydragraph._HOME.items()}
 
 
-@pytest.mark.parametrize("module", ["hydragraph", "hydragraph.settings", "hydragraph.export", "hydragraph_cli.main"])
+@pytest.mark.parametrize("module", ["hydragraph", "hydragraph.settings", "hydragraph.exports", "hydragraph_cli.main"])
 def test_start_up_imports_nothing_heavy(module: str) -> None:
     heavy = {"polars", "numpy", "scipy", "networkx", "matplotlib", "pydantic", "jinja2", "rich"}
 

@@ -90,7 +90,7 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 
 def csv_text(frame: pl.DataFrame) -> str:
     """CSV with a header. Text a spreadsheet would run as a formula gets a leading '; controls are written out."""
-    from hydragraph.export.fit import safe_csv
+    from hydragraph.exports.fit import safe_csv
 
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hydragraph.bipartite import BipartiteGraph
     from hydragraph.case import Case, Cluster, open_case
     from hydragraph.errors import CaseExists, HydragraphError, InputRefused, NotACase, UnknownName
-    from hydragraph.export import export
+    from hydragraph.exports import export
     from hydragraph.loaders import Source, check, open_source
     from hydragraph.pipeline import analyze, demo
     from hydragraph.report import write_report
@@ -39,7 +39,7 @@ _HOME = {
     "analyze": "pipeline",
     "check": "loaders",
     "demo": "pipeline",
-    "export": "export",
+    "export": "exports",
     "open_case": "case",
     "open_source": "loaders",
     "simulate": "worlds",

@@ -16,7 +16,7 @@ from hydragraph_cli.talk import Talk
 @click.option(
     "--format",
     required=True,
-    callback=one_of("hydragraph.export", "FORMATS"),
+    callback=one_of("hydragraph.exports", "FORMATS"),
     metavar="FORMAT",
     help="graphml, json, parquet, csv, ...",
 )
@@ -37,7 +37,5 @@ def command(talk: Talk, case: Path, format: str, out: Path, cluster: str | None,
       hydragraph export case --format graphml -o leads.graphml
       hydragraph export case --format csv --cluster c-5f2a91 -o tables/
     """
-    from hydragraph.export import export  # not hg.export, which the module of that name hides once it is imported
-
-    written = export(hg.open_case(case), format, out, cluster=cluster, force=force)
+    written = hg.export(hg.open_case(case), format, out, cluster=cluster, force=force)
     talk.say(f"written: {written}")

@@ -4,7 +4,7 @@
 
 Every format holds the same bipartite graph: accounts on one side, the identifiers they use on the other, a link between
 them. Nodes are named as in `bipartite.account_node` and `bipartite.identifier_node`; the attributes of nodes and edges
-are listed in `hydragraph.export.content`. Accounts outside every cluster are never exported.
+are listed in `hydragraph.exports.content`. Accounts outside every cluster are never exported.
 
 Everything heavy is imported at the first export, so that a command line can list FORMATS at no cost.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydragraph.errors import UnknownName
-from hydragraph.export import csv_tables, gexf, graphml, node_link, parquet_tables
-from hydragraph.export.place import whole
+from hydragraph.exports import csv_tables, gexf, graphml, node_link, parquet_tables
+from hydragraph.exports.place import whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,7 +60,7 @@ def export(case: Case, format: str, path: str | Path, *, cluster: str | None = N
     """
     if format not in FORMATS:
         raise UnknownName(f"no format called {format!r}; known formats are {', '.join(FORMATS)}")
-    from hydragraph.export.content import nodes_and_edges
+    from hydragraph.exports.content import nodes_and_edges
 
     chosen = FORMATS[format]
     nodes, edges = nodes_and_edges(case, cluster)

@@ -1,9 +1,9 @@
 """GEXF 1.2: one XML file for Gephi (`networkx.read_gexf` reads it too).
 
-Nodes, edges and attributes as in `hydragraph.export.content`, with two differences of the format: `label` is the node's
+Nodes, edges and attributes as in `hydragraph.exports.content`, with two differences of the format: `label` is the node's
 label and `weight` the edge's weight, not attributes of their own; edges are numbered from 0. The graph is undirected.
 Times are ISO 8601 text. Characters XML cannot hold are written visibly as `\\uXXXX` (see
-`hydragraph.export.fit.visible`).
+`hydragraph.exports.fit.visible`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 
 def write(nodes: pl.DataFrame, edges: pl.DataFrame, path: Path) -> None:
     """Write nodes and edges, as `content.nodes_and_edges` gives them, to the file `path`; row by row."""
-    from hydragraph.export.content import EDGE, NODE
-    from hydragraph.export.fit import for_graph
+    from hydragraph.exports.content import EDGE, NODE
+    from hydragraph.exports.fit import for_graph
 
     nodes, edges = for_graph(nodes), for_graph(edges)
     numbered = edges.with_row_index("id")
@@ -41,7 +41,7 @@ def write(nodes: pl.DataFrame, edges: pl.DataFrame, path: Path) -> None:
 
 
 def _declared(element: str, frame: pl.DataFrame, own: tuple[str, ...]) -> Iterator[str]:
-    from hydragraph.export.fit import xml_type
+    from hydragraph.exports.fit import xml_type
 
     yield f'<attributes class="{element}" mode="static">\n'
     for name, dtype in frame.schema.items():

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hydragraph.bipartite import account_node, identifier_node
 from hydragraph.case import Case, write_case
 from hydragraph.errors import CaseExists, UnknownName
-from hydragraph.export import FORMATS, Format, export
-from hydragraph.export.content import EDGE, NODE, nodes_and_edges
-from hydragraph.export.fit import finite, iso_times, restore_csv, restore_visible, safe_csv, visible
+from hydragraph.exports import FORMATS, Format, export
+from hydragraph.exports.content import EDGE, NODE, nodes_and_edges
+from hydragraph.exports.fit import finite, iso_times, restore_csv, restore_visible, safe_csv, visible
 from hydragraph.schema import OUTPUT, REVIEW_STATES
 
 NOON = dt.datetime(2026, 2, 1, 12, tzinfo=dt.UTC)

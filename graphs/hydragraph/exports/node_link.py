@@ -1,7 +1,7 @@
 """Node-link JSON: one object with `nodes` and `edges`, for D3, scripts and networkx.
 
 Read it with `networkx.node_link_graph(json.load(file), edges="edges")`. Nodes, edges and attributes as in
-`hydragraph.export.content`: each node is an object with `id`, each edge one with `source` and `target`, beside the
+`hydragraph.exports.content`: each node is an object with `id`, each edge one with `source` and `target`, beside the
 attributes. UTF-8, one node or edge a line; times are ISO 8601 text; a missing value has no member; there is no NaN.
 Characters are fitted as for XML (`\\uXXXX` stays visible as such), so that a node has the same name in every graph
 format.
@@ -30,7 +30,7 @@ def write(nodes: pl.DataFrame, edges: pl.DataFrame, path: Path) -> None:
 def _objects(frame: pl.DataFrame) -> Iterator[str]:
     import json
 
-    from hydragraph.export.fit import for_graph
+    from hydragraph.exports.fit import for_graph
 
     before = "\n"
     for row in for_graph(frame).iter_rows(named=True):

@@ -1,8 +1,8 @@
 """CSV: a folder with nodes.csv and edges.csv, for spreadsheets and anything else.
 
-Columns as in `hydragraph.export.content`. UTF-8 with a header, commas, fields quoted where needed; times are ISO 8601
+Columns as in `hydragraph.exports.content`. UTF-8 with a header, commas, fields quoted where needed; times are ISO 8601
 text; a missing value is an empty field, an empty text is `""`. Text that a spreadsheet could take for a formula has a
-`'` before it: `hydragraph.export.fit.restore_csv` takes it off again.
+`'` before it: `hydragraph.exports.fit.restore_csv` takes it off again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FILES = ("nodes.csv", "edges.csv")
 
 def write(nodes: pl.DataFrame, edges: pl.DataFrame, path: Path) -> None:
     """Write nodes and edges, as `content.nodes_and_edges` gives them, into the folder `path`, which must exist."""
-    from hydragraph.export.fit import iso_times, safe_csv
+    from hydragraph.exports.fit import iso_times, safe_csv
 
     for name, frame in zip(FILES, (nodes, edges), strict=True):
         safe_csv(iso_times(frame)).write_csv(path / name)

@@ -32,7 +32,7 @@ import polars as pl
 
 from hydragraph.bipartite import account_node, identifier_node
 from hydragraph.case import Case
-from hydragraph.export.fit import finite
+from hydragraph.exports.fit import finite
 from hydragraph.schema import OUTPUT, REVIEW_STATES
 
 NODE = ("id",)

@@ -1,8 +1,8 @@
 """GraphML: one XML file that Gephi, Cytoscape, yEd, igraph and networkx read (`networkx.read_graphml`).
 
-Nodes, edges and attributes as in `hydragraph.export.content`; each attribute is declared with its type (string, long,
+Nodes, edges and attributes as in `hydragraph.exports.content`; each attribute is declared with its type (string, long,
 double) in a `key` element. The graph is undirected. Times are ISO 8601 text. Characters XML cannot hold are written
-visibly as `\\uXXXX` (see `hydragraph.export.fit.visible`).
+visibly as `\\uXXXX` (see `hydragraph.exports.fit.visible`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 
 def write(nodes: pl.DataFrame, edges: pl.DataFrame, path: Path) -> None:
     """Write nodes and edges, as `content.nodes_and_edges` gives them, to the file `path`; row by row."""
-    from hydragraph.export.content import EDGE, NODE
-    from hydragraph.export.fit import for_graph
+    from hydragraph.exports.content import EDGE, NODE
+    from hydragraph.exports.fit import for_graph
 
     nodes, edges = for_graph(nodes), for_graph(edges)
     with path.open("w", encoding="utf-8", newline="\n") as out:
@@ -37,7 +37,7 @@ def write(nodes: pl.DataFrame, edges: pl.DataFrame, path: Path) -> None:
 
 
 def _keys(element: str, frame: pl.DataFrame, structure: tuple[str, ...]) -> Iterator[str]:
-    from hydragraph.export.fit import xml_type
+    from hydragraph.exports.fit import xml_type
 
     for name, dtype in frame.schema.items():
         if name not in structure:

@@ -1,6 +1,6 @@
 """Parquet: a folder with nodes.parquet and edges.parquet, for polars, DuckDB, Spark and pandas.
 
-Columns as in `hydragraph.export.content`. Values and types are exact: times are UTC timestamps, text is unchanged, a
+Columns as in `hydragraph.exports.content`. Values and types are exact: times are UTC timestamps, text is unchanged, a
 missing value is null (so are NaN and infinity). The only format without any fitting of text.
 """
 
