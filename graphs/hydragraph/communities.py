@@ -9,21 +9,17 @@ from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
+from hydragraph.joining import attach, merge_cores
 from hydragraph.ties import Ties
 
 CORE_NET = 1.0
 """Log2 odds of a tie that makes a core: 2 to 1 that the two belong together."""
-
-ATTACH_NET = 5.0
-"""Log2 odds at which an account is attached to a core. Most members are in the core already, so those still outside
-start from worse odds than the core's own share of an identifier says: 32 to 1 is asked, from at least two kinds."""
 
 _THREAD_ACCOUNTS = 2
 _THREAD_SHARE = 0.1
 _COHESIVE_DEGREE = 3.0
 _SMALLEST_SPLIT = 8
 _DENSE = 0.6
-_PURITY = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,13 +45,15 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties) -> Clus
 
     A core is split between two cohesive parts (mean degree of at least 3 inside) that at most two accounts, or a tenth
     of the smaller part, tie together: that is how one shared flat joins two offices. A chain of cards is not cohesive
-    and stays whole. Accounts are attached by `attach`. Clusters have at least two accounts.
+    and stays whole. Cores are merged by `merge_cores` and accounts attached by `attach` (joining.py). Clusters have at
+    least two accounts.
     Not checked: nothing here says whether a cluster is innocent; assess.py does.
     """
     n = graph.accounts.height
     strong = ties.select(ties.net >= CORE_NET)
     label = _components(n, strong.a, strong.b)
     label = _split_threads(label, strong)
+    label = merge_cores(graph, evidence, label)
     core = label >= 0
     label, gained = attach(graph, evidence, label)
     bits = _strongest_tie(n, strong, label) + evidence.prior
@@ -149,75 +147,6 @@ def _join_parts(part: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int
 def _distinct(group: NDArray[np.int64], value: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
     pairs = np.unique(np.stack([group, value], axis=1), axis=0)
     return np.bincount(pairs[:, 0], minlength=groups)
-
-
-def attach(
-    graph: BipartiteGraph, evidence: Evidence, label: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Attach accounts outside the cores to the cluster their identifiers point to.
-
-    For identifier v with d_v users, n of them in cluster c of s accounts, the log2 odds that a further user belongs
-    to c are o = log2(n / (d_v - n)); they already hold the prior log2(s / N), so that several identifiers combine as
-
-        net(a, c) = log2(s / N) + sum over kinds of the best of that kind, each o - log2(s / N)
-
-    An account joins the best cluster if net >= 5 and identifiers of at least two kinds speak for it; of one kind only
-    the best counts, because all exits of one carrier are one fact. Identifiers of which the cluster holds less than a
-    twentieth say nothing. Returns the labels and the bits gained, shape (accounts,).
-    """
-    n = len(label)
-    gained = np.zeros(n)
-    account = graph.links["account"].to_numpy().astype(np.int64)
-    identifier = graph.links["identifier"].to_numpy().astype(np.int64)
-    clusters = int(label.max()) + 1
-    if clusters == 0:
-        return label, gained
-    size = np.bincount(label[label >= 0], minlength=clusters)
-    inside = label[account] >= 0
-    pair = identifier[inside] * clusters + label[account[inside]]
-    pairs, held = np.unique(pair, return_counts=True)
-    v, c = np.divmod(pairs, clusters)
-    degree = graph.degree[v]
-    keep = (held < degree) & (held >= 2) & (held >= _PURITY * degree)
-    v, c, held, degree = v[keep], c[keep], held[keep], degree[keep]
-    if not len(v):
-        return label, gained
-    prior = np.log2(size[c]) - evidence.prior
-    worth = np.maximum(np.log2(held / (degree - held + 1)) - prior, 0.0)
-    # every outside link to such an identifier, one row for each cluster the identifier points to
-    outside = ~inside
-    order = np.argsort(identifier[outside], kind="stable")
-    out_identifier, out_account = identifier[outside][order], account[outside][order]
-    low = np.searchsorted(out_identifier, v, "left")
-    high = np.searchsorted(out_identifier, v, "right")
-    reach = high - low
-    row = np.repeat(np.arange(len(v)), reach)
-    at = np.arange(len(row)) - np.repeat(np.cumsum(reach) - reach, reach) + low[row]
-    who, to = out_account[at], c[row]
-    kind = graph.kind_code[v][row]
-    milli = np.round(worth[row] * 1000).astype(np.int64)
-    order = np.lexsort((-milli, kind, to, who))
-    who, to, kind, milli = who[order], to[order], kind[order], milli[order]
-    first = np.ones(len(who), bool)
-    first[1:] = (who[1:] != who[:-1]) | (to[1:] != to[:-1]) | (kind[1:] != kind[:-1])
-    who, to, milli = who[first], to[first], milli[first]
-    start = np.ones(len(who), bool)
-    start[1:] = (who[1:] != who[:-1]) | (to[1:] != to[:-1])
-    start_at = np.flatnonzero(start)
-    total = np.add.reduceat(milli, start_at) / 1000 if len(start_at) else np.zeros(0)
-    support = np.diff(np.append(start_at, len(who)))
-    who, to = who[start_at], to[start_at]
-    net = total + np.log2(size[to]) - evidence.prior
-    good = (net >= ATTACH_NET) & (support >= 2)
-    who, to, net = who[good], to[good], net[good]
-    order = np.lexsort((to, -net, who))
-    who, to, net = who[order], to[order], net[order]
-    best = np.ones(len(who), bool)
-    best[1:] = who[1:] != who[:-1]
-    out = label.copy()
-    out[who[best]] = to[best]
-    gained[who[best]] = net[best] + evidence.prior
-    return out, gained
 
 
 def _strongest_tie(n: int, ties: Ties, label: NDArray[np.int64]) -> NDArray[np.float64]:

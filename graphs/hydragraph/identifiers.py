@@ -196,6 +196,7 @@ class Kind:
     mask: Callable[[str], str] = _default_mask
 
 
+CIRCUMSTANTIAL_BITS = 8.0
 UNKNOWN_CHANCE_BITS = 6.0
 """chance_bits of a kind that is not in KINDS."""
 
@@ -331,6 +332,12 @@ def _singulars(word: str) -> set[str]:
 
 
 # ---------------------------------------------------------------- columns of values
+
+
+def is_circumstantial(name: str) -> bool:
+    """Whether strangers share identifiers of this kind so easily (chance_bits of 8 or more: addresses, TLS
+    fingerprints) that sharing them supports other evidence and is none by itself."""
+    return kind(name).chance_bits >= CIRCUMSTANTIAL_BITS
 
 
 def normalise(kind: str, values: pl.Series, settings: Settings) -> pl.Series:

@@ -10,14 +10,10 @@ from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
-from hydragraph.identifiers import kind as kind_of
+from hydragraph.identifiers import is_circumstantial
 
 PAIR_BUDGET = 40
 """Pairs formed per account of the source, at most: wide identifiers beyond it only add to pairs found otherwise."""
-
-CIRCUMSTANTIAL_BITS = 8.0
-"""Kinds whose chance_bits reach this (addresses, TLS fingerprints) support a tie and never make one: together they add
-at most the prior less one bit."""
 
 COMBINED_MARGIN = 3.0
 """Bits taken off a tie none of whose identifiers would tell on its own (log-odds of 0): pairs that belong together
@@ -58,6 +54,7 @@ def find_ties(graph: BipartiteGraph, evidence: Evidence, threshold: float = 0.0)
     net(a, b) = sum of worth over telling kinds + min(sum over circumstantial kinds, log2 N - 1) - log2 N
                 - 3 unless one identifier alone reaches even odds
 
+    Circumstantial kinds (identifiers.py) support a tie and never make one.
     All pairs are formed on identifiers in the order of their worth until the budget of 40 pairs per account (at least
     2 million) is spent; identifiers wider than that, or with more than 512 accounts, form no pairs of their own and
     add their single best per kind to pairs found by the others. Time O(pairs log pairs).
@@ -68,7 +65,7 @@ def find_ties(graph: BipartiteGraph, evidence: Evidence, threshold: float = 0.0)
     if not len(key):
         none = np.zeros(0, np.int64)
         return Ties(none, none, np.zeros(0), none, none, formed)
-    circumstantial = np.array([kind_of(k).chance_bits >= CIRCUMSTANTIAL_BITS for k in graph.kinds])
+    circumstantial = np.array([is_circumstantial(k) for k in graph.kinds])
     kind = graph.kind_code[identifier]
     best = _changes(key) | _changes(kind)
     worth = np.where(best, _milli(evidence.bits)[identifier], _milli(evidence.further)[identifier])

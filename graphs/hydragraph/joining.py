@@ -1,0 +1,223 @@
+"""What joins a core once it has formed: other cores of the same controller, and accounts with weaker evidence.
+
+Both look at profiles, not pairs: which share of a core uses an identifier, against which share of everybody. That is
+how identifiers far too wide to form pairs still speak, and why it costs no more than one pass over the links.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.evidence import Evidence
+from hydragraph.identifiers import is_circumstantial
+
+MERGE_MARGIN = 10.0
+"""Bits by which two cores must look like one beyond log2 of the pairs of cores there are: 1000 to 1."""
+
+ATTACH_NET = 5.0
+"""Log2 odds at which an account is attached to a core. Most members are in the core already, so those still outside
+start from worse odds than the core's own share of an identifier says: 32 to 1 is asked."""
+
+_SPEAKS_FOR_CORE = 0.05
+_CORES_PAIRED = 40
+_HELD = 0.05
+_MILLI = 1000
+
+
+def merge_cores(graph: BipartiteGraph, evidence: Evidence, label: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Merge cores whose members use the same telling identifiers as if they were one group.
+
+    For cores A and B of s_A and s_B accounts, identifier v with n_A and n_B users in them, and p = (d_v - n_A - n_B) / N
+    its use elsewhere, "B is drawn from A's group" against "B is anybody" gives (a Poisson likelihood ratio)
+
+        L_v(B | A) = n_B * log2(q / p) - s_B * (q - p) * log2 e,     q = (n_A + p) / (s_A + 1)
+
+    summed over the identifiers of telling kinds for which it speaks in both directions: two rings behind one proxy
+    provider share ranges and stay two. The smaller of L(B | A) and L(A | B) counts, which keeps an office apart from
+    the ring of which a few members log in there, and the sum must exceed log2 of the number of pairs of cores by 10
+    bits. Merging repeats until nothing changes. An identifier is compared between its 40 largest cores and all others,
+    and only where it serves at least two accounts and a twentieth of a core.
+    """
+    for _ in range(8):
+        merged = _merge_once(graph, evidence, label)
+        if merged is label:
+            break
+        label = merged
+    return label
+
+
+def _merge_once(graph: BipartiteGraph, evidence: Evidence, label: NDArray[np.int64]) -> NDArray[np.int64]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    cores = int(label.max(initial=-1)) + 1
+    if cores < 2:
+        return label
+    size = np.bincount(label[label >= 0], minlength=cores)
+    circumstantial = np.array([is_circumstantial(k) for k in graph.kinds])
+    v, c, held = _holdings(graph, label, ~circumstantial[graph.kind_code])
+    keep = (held >= 2) & (held >= _SPEAKS_FOR_CORE * size[c])
+    v, c, held = v[keep], c[keep], held[keep]
+    # the largest holders of each identifier come first, and the others are compared with those
+    order = np.lexsort((c, -held, v))
+    v, c, held = v[order], c[order], held[order]
+    first = np.flatnonzero(np.diff(v, prepend=-1))
+    length = np.diff(np.append(first, len(v)))
+    rows_a, rows_b = [], []
+    for step in range(1, int(length.max(initial=1))):
+        # entry i with the one `step` places before it, if that is among the leading holders of the same identifier
+        place = np.arange(len(v)) - np.repeat(first, length)
+        b = np.flatnonzero((place >= step) & (place - step < _CORES_PAIRED))
+        rows_a.append(b - step)
+        rows_b.append(b)
+        if step >= 4 * _CORES_PAIRED:
+            break
+    if not rows_a:
+        return label
+    a, b = np.concatenate(rows_a), np.concatenate(rows_b)
+    n = float(graph.accounts.height)
+    elsewhere = np.maximum(graph.degree[v[a]] - held[a] - held[b], 1) / n
+    gain = np.minimum(
+        _drawn_from(held[a], size[c[a]], held[b], size[c[b]], elsewhere),
+        _drawn_from(held[b], size[c[b]], held[a], size[c[a]], elsewhere),
+    )
+    speaks = gain > 0
+    key = np.minimum(c[a], c[b])[speaks] * cores + np.maximum(c[a], c[b])[speaks]
+    pairs, at = np.unique(key, return_inverse=True)
+    # whole thousandths of a bit, exact in a float, so that the sum does not depend on the order
+    total = np.bincount(at, weights=np.round(gain[speaks] * _MILLI), minlength=len(pairs)) / _MILLI
+    join = total >= 2 * np.log2(cores) + MERGE_MARGIN
+    if not join.any():
+        return label
+    x, y = np.divmod(pairs[join], cores)
+    _, whole = connected_components(coo_array((np.ones(len(x), bool), (x, y)), shape=(cores, cores)), directed=False)
+    out = label.copy()
+    out[label >= 0] = whole[label[label >= 0]]
+    return out
+
+
+def _drawn_from(
+    n_a: NDArray[np.int64],
+    s_a: NDArray[np.int64],
+    n_b: NDArray[np.int64],
+    s_b: NDArray[np.int64],
+    elsewhere: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Bits for "B is drawn from A's group" over "B is anybody", from one identifier."""
+    rate = (n_a + elsewhere) / (s_a + 1)
+    bits: NDArray[np.float64] = n_b * np.log2(rate / elsewhere) - s_b * (rate - elsewhere) * np.log2(np.e)
+    return bits
+
+
+def _holdings(
+    graph: BipartiteGraph, label: NDArray[np.int64], which: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Identifier, cluster and number of the cluster's members that use it; sorted by identifier, then cluster."""
+    account = graph.links["account"].to_numpy()
+    identifier = graph.links["identifier"].to_numpy().astype(np.int64)
+    clusters = int(label.max(initial=-1)) + 1
+    inside = (label[account] >= 0) & which[identifier]
+    key = np.sort(identifier[inside] * clusters + label[account[inside]])
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    held = np.diff(np.append(first, len(key)))
+    v, c = np.divmod(key[first], max(clusters, 1))
+    return v, c, held
+
+
+def attach(
+    graph: BipartiteGraph, evidence: Evidence, label: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Attach accounts outside the cores to the cluster their identifiers point to.
+
+    For identifier v with d_v users, n of them in cluster c of s accounts, the log2 odds that a further user belongs to c
+    are o = log2(n / (d_v - n + 1)); they hold the prior log2(s / N), so that several identifiers combine as
+
+        net(a, c) = log2(s / N) + sum over kinds of (best + what the others of that kind add)
+
+    where each brings o - log2(s / N), and others of a kind at most their `further` (evidence.py): all exits of one
+    carrier are nearly one fact. An account joins the best cluster if net >= 5 and at least two identifiers speak for it;
+    when all of them are circumstantial (addresses), only those count of which the cluster holds most users. Identifiers
+    of which it holds less than a twentieth say nothing. Returns the labels and the bits gained, shape (accounts,).
+    """
+    gained = np.zeros(len(label))
+    clusters = int(label.max(initial=-1)) + 1
+    if clusters == 0:
+        return label, gained
+    size = np.bincount(label[label >= 0], minlength=clusters)
+    v, c, held = _holdings(graph, label, np.ones(graph.identifiers.height, bool))
+    degree = graph.degree[v]
+    keep = (held < degree) & (held >= 2) & (held >= _HELD * degree)
+    v, c, held, degree = v[keep], c[keep], held[keep], degree[keep]
+    if not len(v):
+        return label, gained
+    prior = np.log2(size[c]) - evidence.prior
+    odds = np.log2(held / (degree - held + 1))
+    row, who = _outside_users(graph, label, v)
+    to, identifier = c[row], v[row]
+    worth = np.maximum(odds - prior, 0.0)[row]
+    circumstantial = np.array([is_circumstantial(k) for k in graph.kinds])[graph.kind_code[identifier]]
+    most = odds[row] >= 0
+    who, to, net, ok = _combined(graph, evidence, who, to, identifier, worth, circumstantial, most)
+    net = net + np.log2(size[to]) - evidence.prior
+    good = (net >= ATTACH_NET) & ok
+    who, to, net = who[good], to[good], net[good]
+    order = np.lexsort((to, -net, who))
+    who, to, net = who[order], to[order], net[order]
+    best = np.flatnonzero(np.diff(who, prepend=-1))
+    out = label.copy()
+    out[who[best]] = to[best]
+    gained[who[best]] = net[best] + evidence.prior
+    return out, gained
+
+
+def _outside_users(
+    graph: BipartiteGraph, label: NDArray[np.int64], v: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each entry of `v` its users outside all clusters: (entry number, account)."""
+    account = graph.links["account"].to_numpy().astype(np.int64)
+    identifier = graph.links["identifier"].to_numpy().astype(np.int64)
+    wanted = np.zeros(graph.identifiers.height, bool)
+    wanted[v] = True
+    outside = np.flatnonzero((label[account] < 0) & wanted[identifier])
+    outside = outside[np.argsort(identifier[outside], kind="stable")]
+    low = np.searchsorted(identifier[outside], v, "left")
+    reach = np.searchsorted(identifier[outside], v, "right") - low
+    row = np.repeat(np.arange(len(v)), reach)
+    at = np.arange(len(row)) - np.repeat(np.cumsum(reach) - reach, reach) + low[row]
+    return row, account[outside[at]]
+
+
+def _combined(
+    graph: BipartiteGraph,
+    evidence: Evidence,
+    who: NDArray[np.int64],
+    to: NDArray[np.int64],
+    identifier: NDArray[np.int64],
+    worth: NDArray[np.float64],
+    circumstantial: NDArray[np.bool_],
+    most: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Account, cluster, bits that speak for the pair, and whether enough identifiers do."""
+    milli = np.round(worth * _MILLI).astype(np.int64)
+    kind = graph.kind_code[identifier]
+    order = np.lexsort((identifier, -milli, kind, to, who))
+    who, to, kind, milli, identifier = who[order], to[order], kind[order], milli[order], identifier[order]
+    circumstantial, most = circumstantial[order], most[order]
+    pair = np.ones(len(who), bool)
+    pair[1:] = (who[1:] != who[:-1]) | (to[1:] != to[:-1])
+    best = pair.copy()
+    best[1:] |= kind[1:] != kind[:-1]
+    further = np.round(evidence.further[identifier] * _MILLI).astype(np.int64)
+    counted = np.where(best, milli, np.minimum(milli, further))
+    start = np.flatnonzero(pair)
+    if not len(start):
+        return who, to, np.zeros(0), np.zeros(0, bool)
+    telling = np.add.reduceat((~circumstantial).astype(np.int64), start)
+    number = np.diff(np.append(start, len(who)))
+    only_mostly_held = np.add.reduceat(np.where(most, counted, 0), start)
+    mostly_held = np.add.reduceat(most.astype(np.int64), start)
+    total = np.where(telling > 0, np.add.reduceat(counted, start), only_mostly_held)
+    ok = np.where(telling > 0, number, mostly_held) >= 2
+    return who[start], to[start], total / _MILLI, ok
