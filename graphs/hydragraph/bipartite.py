@@ -63,6 +63,16 @@ class BipartiteGraph:
         """Identifier x account incidence: `matrix` transposed, in compressed rows, for walking from an identifier."""
         return self.matrix.T.tocsr()
 
+    @cached_property
+    def moment(self) -> NDArray[np.int64]:
+        """When each link of `users` was used, in microseconds, if it was used once at a known time; -1 otherwise.
+
+        Shape (links,), in the order of `users.indices`: by identifier, then account.
+        """
+        once = (pl.col("count") == 1) & (pl.col("first_seen") == pl.col("last_seen"))
+        when = self.links.select(pl.when(once).then(pl.col("first_seen").cast(pl.Int64)).fill_null(-1)).to_series()
+        return when.to_numpy()[np.argsort(self.links["identifier"].to_numpy(), kind="stable")]
+
     def to_networkx(self) -> nx.Graph[str]:
         """The graph as networkx.Graph with plain values: see `networkx_graph` for nodes and attributes."""
         named = self.links.select(

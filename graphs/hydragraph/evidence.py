@@ -11,6 +11,7 @@ accounts that share such an identifier also share one of another kind.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,8 @@ class Evidence:
     further: what sharing it adds when the pair shares a better one of the same kind already, shape (identifiers,): at
         most log2(1 / r), r being how often pairs that share such an identifier share another of the kind. All exits of
         one carrier are nearly one fact; two homes are two.
+    gaps: for each kind used once at known times, the sorted gaps in microseconds between the two uses of sampled pairs,
+        by kind code; what is usual, against which ties.py holds a gap.
     prior: log2 N, the bits a pair of accounts must gather to reach even odds.
     classes: the calibration, a row per kind and level (accounts per identifier from 2^level to 2^(level+1)-1): kind,
         level, identifiers, pairs (looked at), corroborated (of them), again (of them: share another of the same kind),
@@ -50,6 +53,7 @@ class Evidence:
     logit: NDArray[np.float64]
     bits: NDArray[np.float64]
     further: NDArray[np.float64]
+    gaps: Mapping[int, NDArray[np.int64]]
     prior: float
     classes: pl.DataFrame
 
@@ -78,7 +82,8 @@ def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
         for k in range(len(graph.kinds))
         for lv in np.unique(level[(graph.kind_code == k) & (degree > 1)]).tolist()
     ]
-    for (k, lv, members), (pairs, corroborated, again) in zip(classes, _look_up(graph, classes, settings), strict=True):
+    drawn = [_draw(graph, members, np.random.default_rng([settings.seed, k, lv])) for k, lv, members in classes]
+    for (k, lv, members), (pairs, corroborated, again) in zip(classes, _look_up(graph, classes, drawn), strict=True):
         repeat[members] = -np.log2((again + 0.5) / (pairs + 1.0))
         prior_logit = float(TOGETHER_BITS - chance[k] - (lv - 1))
         moved = 0.0
@@ -98,18 +103,20 @@ def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
     )  # fmt: skip
     bits: NDArray[np.float64] = np.maximum(prior + logit, 0.0).round(3)
     further: NDArray[np.float64] = np.minimum(repeat, bits).round(3)
-    return Evidence(logit, bits, further, prior, table)
+    return Evidence(logit, bits, further, _gaps(graph, classes, drawn), prior, table)
 
 
-def _look_up(
-    graph: BipartiteGraph, classes: list[tuple[int, int, NDArray[np.int64]]], settings: Settings
-) -> list[tuple[int, int, int]]:
+_Classes = list[tuple[int, int, NDArray[np.int64]]]
+_Drawn = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+
+def _look_up(graph: BipartiteGraph, classes: _Classes, drawn: _Drawn) -> list[tuple[int, int, int]]:
     """For each class of identifiers: pairs of users looked at, how many of them share a narrow identifier of another
     kind, and how many share a second identifier of this kind."""
-    drawn = [_draw(graph, members, np.random.default_rng([settings.seed, k, lv])) for k, lv, members in classes]
     if not drawn:
         return []
-    a, b = (np.concatenate([pair[i] for pair in drawn]) for i in (0, 1))
+    users = graph.users.indices
+    a, b = (users[np.concatenate([pair[i] for pair in drawn])] for i in (0, 1))
     of_class = np.repeat(np.arange(len(classes)), [len(pair[0]) for pair in drawn])
     kind = np.array([k for k, _, _ in classes])[of_class]
     both = graph.matrix[a].multiply(graph.matrix[b]).tocsr()
@@ -125,13 +132,27 @@ def _look_up(
 def _draw(
     graph: BipartiteGraph, identifiers: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of users of evenly spaced `identifiers`, at most 20 of each, drawn with replacement."""
+    """Pairs of links (positions in graph.users) to evenly spaced `identifiers`, at most 20 each, with replacement."""
     sampled = identifiers[:: -(-len(identifiers) // _SAMPLED_IDENTIFIERS)]
-    starts, users = graph.users.indptr, graph.users.indices
+    starts = graph.users.indptr.astype(np.int64)
     size = starts[sampled + 1] - starts[sampled]
     draws = np.minimum(size * (size - 1) // 2, _SAMPLED_PAIRS)
     at = np.repeat(np.arange(len(sampled)), draws)
     first = (rng.random(len(at)) * size[at]).astype(np.int64)
     other = (rng.random(len(at)) * (size[at] - 1)).astype(np.int64)
     other += other >= first
-    return users[starts[sampled][at] + first], users[starts[sampled][at] + other]
+    return starts[sampled][at] + first, starts[sampled][at] + other
+
+
+def _gaps(graph: BipartiteGraph, classes: _Classes, drawn: _Drawn) -> dict[int, NDArray[np.int64]]:
+    """Sorted gaps of the drawn pairs, for each kind with at least 200 pairs of known times."""
+    found: dict[int, NDArray[np.int64]] = {}
+    for k in range(len(graph.kinds)):
+        of_kind = [pair for (kind, _, _), pair in zip(classes, drawn, strict=True) if kind == k]
+        if not of_kind:
+            continue
+        a, b = (graph.moment[np.concatenate([pair[i] for pair in of_kind])] for i in (0, 1))
+        known = (a >= 0) & (b >= 0)
+        if known.sum() >= _ENOUGH_PAIRS:
+            found[k] = np.sort(np.abs(a - b)[known])
+    return found

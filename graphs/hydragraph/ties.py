@@ -23,6 +23,7 @@ _SMALLEST_BUDGET = 2_000_000
 _WIDEST_PAIRED = 512
 _WORTH_A_LOOK = 12.0
 _CHUNK = 4_000_000
+_CLOSEST = 6.0
 _MILLI = 1000
 
 
@@ -50,9 +51,14 @@ class Ties:
 def find_ties(graph: BipartiteGraph, evidence: Evidence, threshold: float = 0.0) -> Ties:
     """Every pair of accounts whose evidence reaches `threshold` log-odds.
 
-    worth(kind) = best bits + sum of `further` of the others of that kind
+    worth(kind) = best bits + sum of `further` of the others of that kind, each with its closeness
+                  and less the breadth of its two accounts
     net(a, b) = sum of worth over telling kinds + min(sum over circumstantial kinds, log2 N - 1) - log2 N
                 - 3 unless one identifier alone reaches even odds
+
+    closeness, where both used the identifier once and at known times a gap apart: -1 - 0.5 * log2(share of pairs
+    with as small a gap), at most 6: the evidence of a p-value (Vovk and Wang 2021), so that posting the
+    same thing within seconds tells and within months does not.
 
     Circumstantial kinds (identifiers.py) support a tie and never make one.
     All pairs are formed on identifiers in the order of their worth until the budget of 40 pairs per account (at least
@@ -61,21 +67,25 @@ def find_ties(graph: BipartiteGraph, evidence: Evidence, threshold: float = 0.0)
     Not checked: pairs that share wide identifiers only; communities.py finds those as blocks.
     """
     paired = _paired(graph, evidence)
-    key, identifier, formed = _shares(graph, evidence, paired)
+    key, identifier, close, formed = _shares(graph, evidence, paired)
     if not len(key):
         none = np.zeros(0, np.int64)
         return Ties(none, none, np.zeros(0), none, none, formed)
     circumstantial = np.array([is_circumstantial(k) for k in graph.kinds])
     kind = graph.kind_code[identifier]
     best = _changes(key) | _changes(kind)
-    worth = np.where(best, _milli(evidence.bits)[identifier], _milli(evidence.further)[identifier])
-    start = np.flatnonzero(_changes(key))
-    telling = np.add.reduceat(np.where(circumstantial[kind], 0, worth), start)
-    around = np.add.reduceat(np.where(circumstantial[kind], worth, 0), start)
-    count = np.diff(np.append(start, len(key)))
+    worth = np.where(best, _milli(evidence.bits)[identifier], _milli(evidence.further)[identifier]) + close
+    worth = np.maximum(worth - _breadth(graph, key, kind), 0)
+    of_kind = np.flatnonzero(best)
+    start = np.flatnonzero(_changes(key[of_kind]))
+    alone = np.logical_or.reduceat(evidence.logit[identifier] >= 0, of_kind[start])
+    count = np.diff(np.append(of_kind[start], len(key)))
+    kind_worth = np.add.reduceat(worth, of_kind)
+    key, kind = key[of_kind], kind[of_kind]
+    telling = np.add.reduceat(np.where(circumstantial[kind], 0, kind_worth), start)
+    around = np.add.reduceat(np.where(circumstantial[kind], kind_worth, 0), start)
     mask = np.bitwise_or.reduceat(np.int64(1) << kind, start)
     most = (evidence.prior - 1) * _MILLI
-    alone = np.logical_or.reduceat(evidence.logit[identifier] >= 0, start)
     telling -= np.where(alone, 0, round(COMBINED_MARGIN * _MILLI))
     looked = telling + np.minimum(around, most) >= (evidence.prior + threshold - _WORTH_A_LOOK) * _MILLI
     a, b = np.divmod(key[start[looked]], np.int64(graph.accounts.height))
@@ -120,10 +130,29 @@ def _paired(graph: BipartiteGraph, evidence: Evidence) -> NDArray[np.bool_]:
     return allowed
 
 
+def _breadth(graph: BipartiteGraph, key: NDArray[np.int64], kind: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What each entry is worth less because its accounts use very many identifiers of the kind, in thousandths of a bit.
+
+    log2(k_a * k_b / m^2), at least 0; k: identifiers of the kind an account uses, m: their mean over links, sum of k^2 /
+    sum of k. Two accounts that share posts by the hundred share some with everybody.
+    """
+    a, b = np.divmod(key, np.int64(graph.accounts.height))
+    account = graph.links["account"].to_numpy()
+    kind_of_link = graph.kind_code[graph.links["identifier"].to_numpy()]
+    out = np.zeros(len(key), np.int64)
+    for k in np.unique(kind).tolist():
+        at = np.flatnonzero(kind == k)
+        held = np.bincount(account[kind_of_link == k], minlength=graph.accounts.height)
+        usual = int((held**2).sum()) / int(held.sum())
+        out[at] = _milli(np.maximum(np.log2(held[a[at]] * held[b[at]] / usual**2), 0.0))
+    return out
+
+
 def _shares(
     graph: BipartiteGraph, evidence: Evidence, paired: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """One entry per pair and paired identifier: pair key a * N + b and identifier; and how many pairs were formed.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
+    """One entry per pair and paired identifier: pair key a * N + b, identifier, closeness in thousandths of a bit; and
+    how many pairs were formed.
 
     Sorted by key, kind, falling worth. A pair that shares one identifier only is left out when that alone cannot come
     near the threshold: most pairs of neighbours on one address range go this way.
@@ -131,41 +160,78 @@ def _shares(
     n = np.int64(max(graph.accounts.height, 1))
     milli = _milli(evidence.bits)
     enough = round((evidence.prior - _WORTH_A_LOOK / 2) * _MILLI)
-    keys, which = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
-    for users, identifiers in _pair_blocks(graph, paired):
-        keys.append(np.minimum(users[0], users[1]) * n + np.maximum(users[0], users[1]))
+    users = graph.users.indices
+    keys, which, closer = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.int16)]
+    for a, b, identifiers, pairs in _pair_blocks(graph, paired):
+        low, high = users[a].astype(np.int64), users[b].astype(np.int64)
+        keys.append(np.minimum(low, high) * n + np.maximum(low, high))
         which.append(identifiers)
+        closer.append(_closeness(graph, evidence, a, b, identifiers, pairs).astype(np.int16))
     key = np.concatenate(keys)
     formed_on = np.concatenate(which)
+    near = np.concatenate(closer)
     keys.clear()
     which.clear()
+    closer.clear()
     formed = len(key)
     order = np.argsort(key)
-    key = key[order]
-    formed_on = formed_on[order]
+    key, formed_on, near = key[order], formed_on[order], near[order]
     again = ~_changes(key)
     again[:-1] |= again[1:]
-    keep = again | (milli[formed_on] >= enough)
-    key, identifier = key[keep], formed_on[keep].astype(np.int64)
-    order = np.lexsort((identifier, -milli[identifier], graph.kind_code[identifier], key))
-    return key[order], identifier[order], formed
+    keep = again | (milli[formed_on] + near >= enough)
+    key, identifier, close = key[keep], formed_on[keep].astype(np.int64), near[keep].astype(np.int64)
+    order = np.lexsort((identifier, -milli[identifier] - close, graph.kind_code[identifier], key))
+    return key[order], identifier[order], close[order], formed
 
 
 def _pair_blocks(
     graph: BipartiteGraph, paired: NDArray[np.bool_]
-) -> Iterator[tuple[tuple[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int32]]]:
-    """All pairs of users of each paired identifier, in blocks of identifiers with equally many users."""
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], int]]:
+    """All pairs of links (positions in graph.users) to each paired identifier, the identifier, and how many pairs each
+    identifier has; in blocks of identifiers with equally many users, all pairs of one together."""
     degree = graph.degree
-    starts, users = graph.users.indptr.astype(np.int64), graph.users.indices
+    starts = graph.users.indptr.astype(np.int64)
     for d in np.unique(degree[paired]).tolist():
         of_degree = np.flatnonzero(paired & (degree == d))
         first, second = np.triu_indices(d, k=1)
         step = max(1, _CHUNK // len(first))
         for i in range(0, len(of_degree), step):
             block = of_degree[i : i + step]
-            table = users[starts[block][:, None] + np.arange(d)].astype(np.int64)
-            pair = (table[:, first].ravel(), table[:, second].ravel())
-            yield pair, np.repeat(block.astype(np.int32), len(first))
+            start = starts[block][:, None]
+            yield (
+                (start + first).ravel(),
+                (start + second).ravel(),
+                np.repeat(block.astype(np.int32), len(first)),
+                len(first),
+            )
+
+
+def _closeness(
+    graph: BipartiteGraph,
+    evidence: Evidence,
+    a: NDArray[np.int64],
+    b: NDArray[np.int64],
+    identifiers: NDArray[np.int32],
+    pairs: int,
+) -> NDArray[np.int64]:
+    """Thousandths of a bit for the gap between the two uses; 0 where a time is not known.
+
+    The share of as small a gap is the larger of two: among sampled pairs of the kind, and among the `pairs` pairs of
+    this very identifier, because what everybody does in the same minute is not close.
+    """
+    out = np.zeros(len(a), np.int64)
+    kind = graph.kind_code[identifiers]
+    for k, usual in evidence.gaps.items():
+        at = np.flatnonzero(kind == k)
+        first, second = graph.moment[a[at]], graph.moment[b[at]]
+        unknown = (first < 0) | (second < 0)
+        gap = np.where(unknown, np.iinfo(np.int64).max, np.abs(first - second))
+        own = gap.reshape(-1, pairs)
+        rank = np.empty_like(own)
+        np.put_along_axis(rank, np.argsort(own, axis=1, kind="stable"), np.arange(1, pairs + 1)[None, :], axis=1)
+        share = np.maximum((np.searchsorted(usual, gap, "right") + 1) / (len(usual) + 1), rank.ravel() / pairs)
+        out[at] = np.where(unknown, 0, np.round(np.minimum(-1 - 0.5 * np.log2(share), _CLOSEST) * _MILLI))
+    return out
 
 
 def _wide_shares(
