@@ -13,21 +13,6 @@ from hydragraph.signals import SIGNALS, Measured, View
 Levels = tuple[float, float, float]
 
 
-@dataclass(frozen=True)
-class Hypothesis:
-    """A way in which a cluster can come about.
-
-    name: as in clusters.parquet. title: for sentences ("an office"). prior: how common it is among clusters.
-    expects: for each signal how often a cluster of this kind shows a low, middle and high level; the three sum to 1.
-    A signal that is not named says nothing about the hypothesis (its levels are equally likely).
-    """
-
-    name: str
-    title: str
-    prior: float
-    expects: Mapping[str, Levels]
-
-
 SIZE = "size"
 
 CUTS: dict[str, tuple[float, float]] = {
@@ -36,15 +21,16 @@ CUTS: dict[str, tuple[float, float]] = {
     "key_sharing": (0.1, 0.5),
     "template_reuse": (0.1, 0.5),
     "range_reuse": (0.3, 0.8),
-    "one_place": (0.4, 0.8),
-    "one_payer": (0.35, 0.8),
+    "other_reuse": (0.1, 0.5),
+    "one_place": (0.5, 0.8),
+    "one_payer": (0.4, 0.8),
     "one_organisation": (0.2, 0.6),
-    "round_the_clock": (0.45, 0.7),
+    "round_the_clock": (0.18, 0.5),
     "range_breadth": (1.2, 2.0),
-    "bans": (2.0, 5.0),
+    "bans": (1.3, 4.0),
     "creation_burst": (2.0, 5.0),
     "replacement": (1.3, 3.0),
-    "even_load": (0.5, 0.75),
+    "even_load": (0.65, 0.8),
 }
 """Where a signal's middle and high level begin: of its value; of value / baseline for range_breadth; of -log10 p for
 the three signals with a test."""
@@ -52,117 +38,179 @@ the three signals with a test."""
 _RELATIVE = frozenset({"range_breadth"})
 _TESTED = frozenset({"bans", "creation_burst", "replacement"})
 
+_DISCERNING = frozenset({
+    "one_place", "one_payer", "one_organisation", "round_the_clock", "bans", "creation_burst", "replacement",
+})  # fmt: skip
+"""Signals that can tell an innocent group from one controller; without any of them a person has to."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A way in which a cluster can come about.
+
+    name: as in clusters.parquet. title: for sentences ("an office"). prior: how common it is among clusters.
+    expects: for every signal of CUTS how often a cluster of this kind shows a low, middle and high level; each triple
+    sums to 1.
+    """
+
+    name: str
+    title: str
+    prior: float
+    expects: Mapping[str, Levels]
+
+    def __post_init__(self) -> None:
+        if set(self.expects) != set(CUTS):
+            raise ValueError(f"hypothesis {self.name}: expects must name the signals {', '.join(sorted(CUTS))}")
+        for signal, levels in self.expects.items():
+            if abs(sum(levels) - 1) > 1e-9 or min(levels) <= 0:
+                raise ValueError(f"hypothesis {self.name}: the levels of {signal} must be above 0 and sum to 1")
+
+
 COORDINATED = Hypothesis(
     "coordinated", "one controller behind accounts that look independent", 0.06,
     {
         SIZE: (0.3, 0.4, 0.3),
-        "payment_reuse": (0.25, 0.2, 0.55),
-        "key_sharing": (0.8, 0.1, 0.1),
-        "template_reuse": (0.3, 0.2, 0.5),
-        "range_reuse": (0.3, 0.3, 0.4),
-        "one_place": (0.65, 0.25, 0.1),
-        "one_payer": (0.75, 0.2, 0.05),
-        "one_organisation": (0.95, 0.04, 0.01),
-        "round_the_clock": (0.35, 0.3, 0.35),
-        "range_breadth": (0.4, 0.3, 0.3),
-        "bans": (0.35, 0.15, 0.5),
-        "creation_burst": (0.6, 0.2, 0.2),
+        "payment_reuse": (0.2, 0.15, 0.65),
+        "key_sharing": (0.84, 0.04, 0.12),
+        "template_reuse": (0.3, 0.15, 0.55),
+        "range_reuse": (0.4, 0.25, 0.35),
+        "other_reuse": (0.2, 0.3, 0.5),
+        "one_place": (0.5, 0.25, 0.25),
+        "one_payer": (0.6, 0.2, 0.2),
+        "one_organisation": (0.93, 0.05, 0.02),
+        "round_the_clock": (0.25, 0.55, 0.2),
+        "range_breadth": (0.25, 0.35, 0.4),
+        "bans": (0.3, 0.3, 0.4),
+        "creation_burst": (0.55, 0.25, 0.2),
         "replacement": (0.6, 0.2, 0.2),
-        "even_load": (0.3, 0.4, 0.3),
+        "even_load": (0.25, 0.25, 0.5),
     },
 )  # fmt: skip
 
 INNOCENT: tuple[Hypothesis, ...] = (
     Hypothesis(
-        "household", "a household", 0.6,
+        "household", "a household, or one person with several accounts,", 0.6,
         {
             SIZE: (0.98, 0.019, 0.001),
             "payment_reuse": (0.3, 0.1, 0.6),
             "key_sharing": (0.97, 0.02, 0.01),
-            "template_reuse": (0.9, 0.05, 0.05),
-            "range_reuse": (0.5, 0.1, 0.4),
-            "one_place": (0.04, 0.12, 0.84),
-            "one_payer": (0.15, 0.25, 0.6),
-            "one_organisation": (0.9, 0.05, 0.05),
-            "round_the_clock": (0.9, 0.07, 0.03),
-            "range_breadth": (0.7, 0.25, 0.05),
-            "bans": (0.97, 0.02, 0.01),
-            "creation_burst": (0.9, 0.08, 0.02),
-            "replacement": (0.97, 0.02, 0.01),
+            "template_reuse": (0.93, 0.04, 0.03),
+            "range_reuse": (0.7, 0.05, 0.25),
+            "other_reuse": (0.3, 0.3, 0.4),
+            "one_place": (0.05, 0.15, 0.8),
+            "one_payer": (0.03, 0.17, 0.8),
+            "one_organisation": (0.93, 0.05, 0.02),
+            "round_the_clock": (0.9, 0.08, 0.02),
+            "range_breadth": (0.72, 0.24, 0.04),
+            "bans": (0.94, 0.05, 0.01),
+            "creation_burst": (0.93, 0.06, 0.01),
+            "replacement": (0.95, 0.04, 0.01),
+            "even_load": (0.5, 0.3, 0.2),
         },
     ),
     Hypothesis(
         "organisation", "an office or firm", 0.25,
         {
-            SIZE: (0.5, 0.4, 0.1),
+            SIZE: (0.55, 0.4, 0.05),
             "payment_reuse": (0.25, 0.1, 0.65),
-            "key_sharing": (0.7, 0.15, 0.15),
-            "template_reuse": (0.4, 0.2, 0.4),
-            "range_reuse": (0.2, 0.1, 0.7),
-            "one_place": (0.05, 0.15, 0.8),
-            "one_payer": (0.15, 0.35, 0.5),
-            "one_organisation": (0.45, 0.05, 0.5),
-            "round_the_clock": (0.85, 0.1, 0.05),
-            "range_breadth": (0.7, 0.25, 0.05),
-            "bans": (0.97, 0.02, 0.01),
-            "creation_burst": (0.75, 0.15, 0.1),
-            "replacement": (0.97, 0.02, 0.01),
-            "even_load": (0.6, 0.3, 0.1),
+            "key_sharing": (0.8, 0.1, 0.1),
+            "template_reuse": (0.35, 0.1, 0.55),
+            "range_reuse": (0.5, 0.1, 0.4),
+            "other_reuse": (0.6, 0.2, 0.2),
+            "one_place": (0.1, 0.25, 0.65),
+            "one_payer": (0.15, 0.25, 0.6),
+            "one_organisation": (0.35, 0.15, 0.5),
+            "round_the_clock": (0.9, 0.07, 0.03),
+            "range_breadth": (0.55, 0.4, 0.05),
+            "bans": (0.96, 0.03, 0.01),
+            "creation_burst": (0.6, 0.2, 0.2),
+            "replacement": (0.95, 0.03, 0.02),
+            "even_load": (0.75, 0.15, 0.1),
         },
     ),
     Hypothesis(
         "agency", "an agency with its clients' accounts", 0.05,
         {
-            SIZE: (0.3, 0.5, 0.2),
-            "payment_reuse": (0.02, 0.08, 0.9),
-            "key_sharing": (0.85, 0.1, 0.05),
-            "template_reuse": (0.5, 0.25, 0.25),
-            "range_reuse": (0.2, 0.2, 0.6),
+            SIZE: (0.35, 0.45, 0.2),
+            "payment_reuse": (0.4, 0.15, 0.45),
+            "key_sharing": (0.93, 0.05, 0.02),
+            "template_reuse": (0.3, 0.15, 0.55),
+            "range_reuse": (0.65, 0.15, 0.2),
+            "other_reuse": (0.6, 0.2, 0.2),
             "one_place": (0.05, 0.15, 0.8),
-            "one_payer": (0.05, 0.25, 0.7),
+            "one_payer": (0.3, 0.2, 0.5),
             "one_organisation": (0.8, 0.15, 0.05),
-            "round_the_clock": (0.8, 0.15, 0.05),
-            "range_breadth": (0.6, 0.3, 0.1),
-            "bans": (0.97, 0.02, 0.01),
-            "creation_burst": (0.8, 0.15, 0.05),
-            "replacement": (0.97, 0.02, 0.01),
-        },
-    ),
-    Hypothesis(
-        "shared_network", "strangers behind one carrier, campus or VPN", 0.03,
-        {
-            SIZE: (0.3, 0.4, 0.3),
-            "payment_reuse": (0.9, 0.07, 0.03),
-            "key_sharing": (0.98, 0.01, 0.01),
-            "template_reuse": (0.95, 0.04, 0.01),
-            "range_reuse": (0.6, 0.3, 0.1),
-            "one_place": (0.3, 0.3, 0.4),
-            "one_payer": (0.95, 0.04, 0.01),
-            "one_organisation": (0.97, 0.02, 0.01),
             "round_the_clock": (0.9, 0.07, 0.03),
+            "range_breadth": (0.75, 0.2, 0.05),
             "bans": (0.95, 0.04, 0.01),
-            "creation_burst": (0.95, 0.04, 0.01),
-            "replacement": (0.95, 0.04, 0.01),
+            "creation_burst": (0.7, 0.2, 0.1),
+            "replacement": (0.95, 0.03, 0.02),
+            "even_load": (0.75, 0.15, 0.1),
         },
     ),
     Hypothesis(
-        "build_jobs", "automated jobs of one firm", 0.01,
+        "event", "a course, hackathon or onboarding day", 0.02,
         {
-            SIZE: (0.5, 0.4, 0.1),
-            "payment_reuse": (0.2, 0.1, 0.7),
-            "key_sharing": (0.3, 0.2, 0.5),
-            "template_reuse": (0.1, 0.2, 0.7),
-            "one_place": (0.05, 0.15, 0.8),
-            "one_payer": (0.1, 0.2, 0.7),
-            "one_organisation": (0.3, 0.1, 0.6),
-            "round_the_clock": (0.05, 0.15, 0.8),
-            "range_breadth": (0.7, 0.2, 0.1),
+            SIZE: (0.2, 0.6, 0.2),
+            "payment_reuse": (0.9, 0.07, 0.03),
+            "key_sharing": (0.95, 0.03, 0.02),
+            "template_reuse": (0.1, 0.1, 0.8),
+            "range_reuse": (0.2, 0.1, 0.7),
+            "other_reuse": (0.8, 0.15, 0.05),
+            "one_place": (0.03, 0.07, 0.9),
+            "one_payer": (0.5, 0.1, 0.4),
+            "one_organisation": (0.8, 0.1, 0.1),
+            "round_the_clock": (0.93, 0.05, 0.02),
+            "range_breadth": (0.75, 0.2, 0.05),
+            "bans": (0.95, 0.04, 0.01),
+            "creation_burst": (0.05, 0.1, 0.85),
+            "replacement": (0.95, 0.03, 0.02),
+            "even_load": (0.5, 0.3, 0.2),
+        },
+    ),
+    Hypothesis(
+        "shared_network", "strangers behind one carrier, campus, VPN or billing service", 0.04,
+        {
+            SIZE: (0.4, 0.4, 0.2),
+            "payment_reuse": (0.8, 0.05, 0.15),
+            "key_sharing": (0.98, 0.01, 0.01),
+            "template_reuse": (0.9, 0.07, 0.03),
+            "range_reuse": (0.85, 0.1, 0.05),
+            "other_reuse": (0.9, 0.07, 0.03),
+            "one_place": (0.4, 0.4, 0.2),
+            "one_payer": (0.6, 0.2, 0.2),
+            "one_organisation": (0.97, 0.02, 0.01),
+            "round_the_clock": (0.88, 0.1, 0.02),
+            "range_breadth": (0.5, 0.25, 0.25),
+            "bans": (0.9, 0.07, 0.03),
+            "creation_burst": (0.95, 0.04, 0.01),
+            "replacement": (0.95, 0.03, 0.02),
+            "even_load": (0.8, 0.15, 0.05),
+        },
+    ),
+    Hypothesis(
+        "build_jobs", "automated jobs of one firm", 0.03,
+        {
+            SIZE: (0.7, 0.28, 0.02),
+            "payment_reuse": (0.03, 0.02, 0.95),
+            "key_sharing": (0.6, 0.15, 0.25),
+            "template_reuse": (0.3, 0.15, 0.55),
+            "range_reuse": (0.85, 0.1, 0.05),
+            "other_reuse": (0.8, 0.15, 0.05),
+            "one_place": (0.1, 0.3, 0.6),
+            "one_payer": (0.02, 0.03, 0.95),
+            "one_organisation": (0.5, 0.2, 0.3),
+            "round_the_clock": (0.25, 0.6, 0.15),
+            "range_breadth": (0.1, 0.5, 0.4),
             "bans": (0.97, 0.02, 0.01),
-            "creation_burst": (0.8, 0.15, 0.05),
-            "replacement": (0.97, 0.02, 0.01),
+            "creation_burst": (0.9, 0.08, 0.02),
+            "replacement": (0.96, 0.03, 0.01),
+            "even_load": (0.7, 0.2, 0.1),
         },
     ),
 )  # fmt: skip
+
+UNKNOWN = "unknown"
 
 TEMPER = 0.7
 """Weight of every signal's log-likelihood: signals are not independent, and a plain product would be too sure."""
@@ -195,7 +243,9 @@ def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.floa
     score = L(coordinated) / sum over h of L(h)
 
     coordinated: score of at least 0.9, at least three accounts, and fewer than one cluster this strong expected by
-    chance; review: score of at least 0.35; explained otherwise, with the innocent hypothesis that fits best.
+    chance; review: score of at least 0.35; explained otherwise, with the innocent hypothesis that fits best. Where none
+    of the signals applies that can tell innocent groups from one controller (a source with bare links), the hypothesis
+    is `unknown`, the score 0.5 * (1 - 2^(log2 N - bits)) and the assessment review: a person has to look.
     Not checked: hypotheses nobody declared.
     """
     levels = _levels(view, measured)
@@ -208,8 +258,20 @@ def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.floa
     weight = np.exp2(total)
     score = np.round(weight[:, 0] / weight.sum(axis=1), 4)
     best = 1 + np.argmax(total[:, 1:], axis=1) if view.count else np.zeros(0, np.int64)
+    discerned = np.zeros(view.count, bool)
+    for signal in _DISCERNING & set(levels):
+        discerned |= levels[signal] >= 0
+    score = np.where(discerned, score, (0.5 * (1 - np.exp2(view.evidence.prior - view.clusters.breaks))).round(4))
     assessment, explanation, against = [], [], []
     for i in range(view.count):
+        if not discerned[i]:
+            assessment.append("review")
+            explanation.append(
+                f"{view.size[i]} accounts are tied by what they share. Nothing in this source can tell an innocent group"
+                " from one controller, so a person has to look."
+            )
+            against.append("")
+            continue
         innocent = hypotheses[int(best[i])]
         said = _assessment(float(score[i]), int(view.size[i]), float(chance[i]))
         leaning = {s: float(table[i, 0] - table[i, best[i]]) for s, table in by_signal.items()}
@@ -225,7 +287,13 @@ def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.floa
         assessment.append(said)
         explanation.append(why.strip())
         against.append(" ".join(other))
-    return Assessed(score, assessment, [hypotheses[int(b)].name for b in best], explanation, against)
+    return Assessed(
+        score,
+        assessment,
+        [hypotheses[int(b)].name if d else UNKNOWN for b, d in zip(best, discerned, strict=True)],
+        explanation,
+        against,
+    )
 
 
 def _assessment(score: float, size: int, chance: float) -> str:
@@ -253,8 +321,8 @@ def _levels(view: View, measured: Mapping[str, Measured]) -> dict[str, NDArray[n
 
 
 def _log_likelihood(hypothesis: Hypothesis, signal: str, level: NDArray[np.int64]) -> NDArray[np.float64]:
-    expects = hypothesis.expects.get(signal, (1 / 3, 1 / 3, 1 / 3))
-    by_level: NDArray[np.float64] = np.log2(np.array([*expects, 1.0]))
+    # level -1, does not apply, reads the last entry: likelihood 1
+    by_level: NDArray[np.float64] = np.log2(np.array([*hypothesis.expects[signal], 1.0]))
     return by_level[level]
 
 

@@ -18,8 +18,8 @@ def rewire(graph: BipartiteGraph, seed: int) -> BipartiteGraph:
 
     Every account keeps its number of links of each kind and every identifier its number of accounts, but for the few
     links that fall on a pair already linked, which are dropped (a configuration model; Newman, Strogatz and Watts
-    2001). A link's count and times stay with its account. Geography and habits are not kept: neighbours are strangers here, so the figure is
-    what blind chance gives, and no more.
+    2001). A link's count and times stay with its account. Geography and habits are not kept: neighbours are strangers
+    here, so the figure is what blind chance gives, and no more.
     """
     rng = np.random.default_rng([seed, 1])
     identifier = graph.links["identifier"].to_numpy().copy()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from hydragraph.identifiers import is_circumstantial
 from hydragraph.signals.signal import Measured, Signal
 from hydragraph.signals.view import View
 
@@ -11,42 +14,47 @@ _MOSTLY_INSIDE = 0.5
 """Share of an identifier's users that must be members before sharing it says something about the cluster."""
 
 
-def _reuse(view: View, kind: str) -> Measured | None:
-    """Share of the members with any `kind` who share one with another member, its users being mostly members.
+def _reuse(view: View, kinds: Iterable[str]) -> Measured | None:
+    """Share of the members with any of `kinds` who share one with another member, its users being mostly members.
 
-    Baseline: the same share over all accounts, members or not, of sharing one of this kind with anybody.
+    Baseline: the same share over all accounts, members or not, of sharing one of these kinds with anybody.
     """
-    code = view.kind(kind)
-    if code is None:
+    codes = [code for code in map(view.kind, kinds) if code is not None]
+    if not codes:
         return None
     use = view.use
-    of_kind = use.kind == code
+    of_kind = np.isin(use.kind, codes)
     shared = of_kind & (use.inside > 1) & (use.inside >= _MOSTLY_INSIDE * use.users)
     figure = np.full(view.graph.accounts.height, np.nan)
     figure[use.account[of_kind]] = 0.0
     figure[use.account[shared]] = 1.0
     account = view.graph.links["account"].to_numpy()
     identifier = view.graph.links["identifier"].to_numpy()
-    everyone = view.graph.kind_code[identifier] == code
+    everyone = np.isin(view.graph.kind_code[identifier], codes)
     holders = np.unique(account[everyone])
     sharers = np.unique(account[everyone & (view.graph.degree[identifier] > 1)])
     return Measured(view.per_cluster(figure), len(sharers) / max(len(holders), 1))
 
 
 def _payment(view: View) -> Measured | None:
-    return _reuse(view, "payment")
+    return _reuse(view, ["payment"])
 
 
 def _key(view: View) -> Measured | None:
-    return _reuse(view, "api_key")
+    return _reuse(view, ["api_key"])
 
 
 def _template(view: View) -> Measured | None:
-    return _reuse(view, "template")
+    return _reuse(view, ["template"])
 
 
 def _range(view: View) -> Measured | None:
-    return _reuse(view, "ip_range")
+    return _reuse(view, ["ip_range"])
+
+
+def _other(view: View) -> Measured | None:
+    own_signal = {"payment", "api_key", "template", "ip_range"}
+    return _reuse(view, [k for k in view.graph.kinds if k not in own_signal and not is_circumstantial(k)])
 
 
 PAYMENT_REUSE = Signal(
@@ -88,4 +96,15 @@ RANGE_REUSE = Signal(
     ),
     look_alike="A household, an office or a campus on its own range.",
     measure=_range,
+)
+OTHER_REUSE = Signal(
+    name="other_reuse",
+    title="Other reuse",
+    definition="Share of members with a device, phone, e-mail or other identifier who share one with another member.",
+    suggests=(
+        "{value} of the members share a device, phone, e-mail or the like with another member; {baseline} of all"
+        " accounts share one."
+    ),
+    look_alike="A family computer, or a firm's switchboard and mailbox.",
+    measure=_other,
 )
