@@ -22,7 +22,9 @@ def graph_of(uses: Mapping[tuple[str, str], Iterable[str]], also: Iterable[str] 
     )
     return BipartiteGraph(
         accounts=accounts,
-        identifiers=pl.DataFrame(keys, schema={"kind": pl.String, "value": pl.String}, orient="row"),
+        identifiers=pl.DataFrame(keys, schema={"kind": pl.String, "value": pl.String}, orient="row").with_columns(
+            known=pl.lit(None, pl.String)
+        ),
         links=pl.DataFrame(
             [(a, v, 1, None, None) for a, v in rows],
             schema={

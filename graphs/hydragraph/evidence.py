@@ -25,6 +25,9 @@ from hydragraph.settings import Settings
 TOGETHER_BITS = 4.0
 """Log-odds that two accounts belong together when they alone share an identifier no stranger shares by chance."""
 
+KNOWN_SHARED_BITS = 4.0
+"""Taken off the log-odds of a range that the source itself declares to be shared infrastructure."""
+
 _SAMPLED_IDENTIFIERS = 4000
 _SAMPLED_PAIRS = 20
 _ENOUGH_PAIRS = 200
@@ -65,7 +68,7 @@ def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
     one identifier each belongs with about the same number of others, however many strangers are there. Per kind and
     level, up to 4,000 identifiers and 20 pairs of each are looked up; where at least 200 pairs were seen, the prior
     moves towards logit2(corroborated / (pairs * 0.5)), by at most 3 bits. Kinds that corroborate nothing (a source with one
-    kind) keep their prior. Not checked: whether the kinds are independent; see ties.py for what that costs.
+    kind) keep their prior. Ranges inside declared shared infrastructure are worth 4 bits less. Not checked: whether the kinds are independent; see ties.py for what that costs.
     """
     degree = graph.degree
     accounts = max(int(np.count_nonzero(np.bincount(graph.links["account"].to_numpy(), minlength=1))), 2)
@@ -92,7 +95,8 @@ def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
             moved = float(np.clip(np.log2(rate / (1 - rate)) - prior_logit, -_LARGEST_SHIFT, _LARGEST_SHIFT))
         shift[members] = moved
         rows.append((graph.kinds[k], lv, len(members), pairs, corroborated, again, prior_logit, prior_logit + moved))
-    logit = np.round(logit + shift, 3)
+    known = graph.identifiers["known"].is_not_null().to_numpy()
+    logit = np.round(logit + shift - np.where(known, KNOWN_SHARED_BITS, 0.0), 3)
     table = pl.DataFrame(
         rows,
         schema={

@@ -9,6 +9,7 @@ import polars as pl
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.errors import InputRefused
 from hydragraph.identifiers import address_ranges, canonical_kind, normalise
+from hydragraph.known import known_kinds
 from hydragraph.loaders import Source
 from hydragraph.schema import INPUT, TIME
 from hydragraph.settings import Settings
@@ -41,6 +42,7 @@ def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
     for kind, rows in _link_rows(source):
         parts.setdefault(kind, []).append(_unify(kind, _grouped(rows, codes), settings))
     identifiers, links = _code(parts)
+    identifiers = _with_known(source, identifiers)
     return BipartiteGraph(_with_spans(accounts, links), identifiers, links.sort("account", "identifier"))
 
 
@@ -179,6 +181,17 @@ def _with_spans(accounts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
         first_seen=pl.coalesce("first_seen", found["link_first"]),
         last_seen=pl.coalesce("last_seen", found["link_last"]),
     )
+
+
+def _with_known(source: Source, identifiers: pl.DataFrame) -> pl.DataFrame:
+    """Identifiers with the kind of the known shared range that holds them."""
+    nothing = identifiers.with_columns(known=pl.lit(None, pl.String))
+    if "ranges" not in source.tables:
+        return nothing
+    values = identifiers.filter(kind="ip_range")
+    known = values.with_columns(known_kinds(source.tables["ranges"].select("cidr", "kind").collect(), values["value"]))
+    # identifiers of one kind stand together, in the order of their values
+    return pl.concat([nothing.filter(pl.col("kind") < "ip_range"), known, nothing.filter(pl.col("kind") > "ip_range")])
 
 
 def _code(parts: dict[str, list[pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:

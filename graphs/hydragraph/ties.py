@@ -12,14 +12,14 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
 from hydragraph.identifiers import is_circumstantial
 
-PAIR_BUDGET = 40
+PAIR_BUDGET = 20
 """Pairs formed per account of the source, at most: wide identifiers beyond it only add to pairs found otherwise."""
 
 COMBINED_MARGIN = 3.0
 """Bits taken off a tie none of whose identifiers would tell on its own (log-odds of 0): pairs that belong together
 usually share one that does, so a mere coincidence of weak ones must be this much stronger."""
 
-_SMALLEST_BUDGET = 2_000_000
+_SMALLEST_BUDGET = 1_000_000
 _WIDEST_PAIRED = 512
 _WORTH_A_LOOK = 12.0
 _CHUNK = 4_000_000
@@ -61,8 +61,8 @@ def find_ties(graph: BipartiteGraph, evidence: Evidence, threshold: float = 0.0)
     same thing within seconds tells and within months does not.
 
     Circumstantial kinds (identifiers.py) support a tie and never make one.
-    All pairs are formed on identifiers in the order of their worth until the budget of 40 pairs per account (at least
-    2 million) is spent; identifiers wider than that, or with more than 512 accounts, form no pairs of their own and
+    All pairs are formed on identifiers in the order of their worth until the budget of 20 pairs per account (at least
+    1 million) is spent; identifiers wider than that, or with more than 512 accounts, form no pairs of their own and
     add their single best per kind to pairs found by the others. Time O(pairs log pairs).
     Not checked: pairs that share wide identifiers only; communities.py finds those as blocks.
     """
