@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "hydragraph_cli.commands.export",
     "report": "hydragraph_cli.commands.report",
     "simulate": "hydragraph_cli.commands.simulate",
+    "evaluate": "hydragraph_cli.commands.evaluate",
 }
 """Name of a command -> the module that holds it. In the order in which people meet them, which `--help` keeps."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hydragraph.exports import export
     from hydragraph.loaders import Source, check, open_source
     from hydragraph.pipeline import analyze, demo
+    from hydragraph.quality import Evaluation, evaluate
     from hydragraph.report import write_report
     from hydragraph.settings import Settings
     from hydragraph.worlds import simulate
@@ -30,6 +31,7 @@ _HOME = {
     "Case": "case",
     "CaseExists": "errors",
     "Cluster": "case",
+    "Evaluation": "quality",
     "HydragraphError": "errors",
     "InputRefused": "errors",
     "NotACase": "errors",
@@ -39,6 +41,7 @@ _HOME = {
     "analyze": "pipeline",
     "check": "loaders",
     "demo": "pipeline",
+    "evaluate": "quality",
     "export": "exports",
     "open_case": "case",
     "open_source": "loaders",
@@ -51,6 +54,7 @@ __all__ = [
     "Case",
     "CaseExists",
     "Cluster",
+    "Evaluation",
     "HydragraphError",
     "InputRefused",
     "NotACase",
@@ -61,6 +65,7 @@ __all__ = [
     "analyze",
     "check",
     "demo",
+    "evaluate",
     "export",
     "open_case",
     "open_source",

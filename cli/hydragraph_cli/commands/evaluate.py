@@ -1,0 +1,91 @@
+"""`hydragraph evaluate`: how good a case is, held against labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import hydragraph as hg
+from hydragraph_cli.layout import heading, section, table, wrap
+from hydragraph_cli.options import FOLDER, case_argument, given, list_options, pass_talk, talk_options
+from hydragraph_cli.output import View, emit, json_text, print_parts, print_text
+from hydragraph_cli.talk import Talk
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PARTS = ("headline", "counts", "tactics", "innocents", "rings", "ranks", "curve", "reliability")
+FIRST = 20
+_PAGE = {
+    "tactics": ("Recall by tactic", ("tactic", "accounts", "recall", "low", "high", "rings", "rings_found")),
+    "innocents": (
+        "Innocent accounts, by kind of group",
+        ("group_kind", "accounts", "coordinated", "review", "groups", "groups_accused"),
+    ),
+}
+
+
+@click.command("evaluate")
+@case_argument
+@click.argument("truth", type=FOLDER)
+@click.option("--positive", metavar="NAMES", help="Names in the column label that mean coordinated, comma separated.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Start of the random numbers of the intervals.")
+@click.option("--resamples", type=click.IntRange(0, 1_000_000), metavar="N", help="Draws for the intervals; 0: none.")
+@click.option(
+    "-o", "--figures", "out", type=click.Path(path_type=Path), metavar="DIR",
+    help="Write evaluation.json and figures into this folder.",
+)  # fmt: skip
+@list_options(*PARTS)
+@talk_options
+@pass_talk
+def command(
+    talk: Talk, /, case: Path, truth: Path, positive: str | None, out: Path | None, view: View, **more: Any
+) -> None:
+    """Measure a case against labels.
+
+    TRUTH is a table with account_id and label (1/0, true/false, or names with --positive), and if known cluster,
+    tactic, group, group_kind, parent; or the folder of a world made by `simulate`. An account without a label is not
+    taken as innocent: figures are over labelled accounts only. Intervals are 95% bootstrap intervals over rings and
+    clusters; "-" is a figure that the labels cannot tell.
+
+    \b
+    Example:
+      hydragraph evaluate case world/truth.parquet
+      hydragraph evaluate case reviewed.csv --positive reseller,proxy -o quality
+    """
+    names = None if positive is None else [name for name in positive.split(",") if name.strip()]
+    if names == []:
+        raise click.BadParameter("name at least one label", param_hint="--positive")
+    found = hg.evaluate(hg.open_case(case), truth, positive=names, **given(**more))
+    if out is not None:
+        for written in found.write(out):
+            talk.say(f"written: {written}")
+    if view.for_people:
+        print_text(*_page(found, view.limit_or(FIRST)))
+    elif view.format == "json" and view.part is None and view.columns is None and view.limit is None:
+        emit(json_text(found.to_dict(), indent=2) + "\n", encoding="utf-8")
+    else:
+        print_parts({"counts": found.counts, **found.tables}, "headline", view)
+    for note in found.notes:
+        talk.say(note)
+
+
+def _page(found: hg.Evaluation, limit: int) -> list[str]:
+    counts = found.counts
+    labels = (
+        f"{counts['labelled']:,} of {counts['accounts_in_case']:,} accounts have a label:"
+        f" {counts['labelled_coordinated']:,} coordinated, {counts['labelled_innocent']:,} innocent."
+    )
+    listed = [
+        section(title, frame.select(columns), limit)
+        for name, (title, columns) in _PAGE.items()
+        if not (frame := _said(found.tables[name])).is_empty()
+    ]
+    return [f"{heading('Labels')}\n{wrap(labels, '  ')}", f"{heading('Quality')}\n{table(found.headline)}", *listed]
+
+
+def _said(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows that name a tactic or a kind of group."""
+    return frame.filter(frame[frame.columns[0]].is_not_null())

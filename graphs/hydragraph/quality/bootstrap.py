@@ -1,0 +1,115 @@
+"""Intervals: what a figure would have been, had other rings and other clusters come into the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Floats = NDArray[np.float64]
+Key = tuple[str, str]
+"""Name of a figure, and what it is of."""
+
+Statistic = Callable[[Floats], Mapping[Key, Floats]]
+
+LOW, HIGH = 2.5, 97.5
+_LARGEST_DRAW = 4_000_000
+_UNDEFINED_AT_MOST = 0.05
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Units that are drawn among each other.
+
+    counts: shape (classes, columns), what one unit of each class adds to the sums, dense or sparse. times: shape
+    (classes,), how many units are of the class: units that add the same need no row each.
+    """
+
+    counts: Floats | csr_array
+    times: NDArray[np.int64]
+
+    @property
+    def whole(self) -> Floats:
+        """The sums over the units as they are, shape (1, columns)."""
+        return np.asarray(self.times[None, :].astype(np.float64) @ self.counts, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval; None where it is not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+NOTHING = Estimate(None, None, None)
+
+
+def estimate(
+    strata: Sequence[Stratum], statistic: Statistic, *, resamples: int, rng: np.random.Generator
+) -> dict[Key, Estimate]:
+    """Each figure of `statistic` on the data, with the interval between its 2.5th and 97.5th percentile over resamples.
+
+    A resample draws, in each stratum, as many units as there are, with replacement; `statistic` gets the sums of the
+    columns over all strata, shape (resamples, columns), and gives arrays of shape (resamples,).
+
+    A figure that is NaN on the data is None. An interval is None with fewer than two units or no resamples, or when the
+    figure is undefined in more than 5 % of the resamples. Not covered: what never occurred in the data. A figure that
+    no unit contradicts, such as a precision of 1, has an interval of no width.
+    """
+    values = {name: float(v[0]) for name, v in statistic(_summed([s.whole for s in strata])).items()}
+    held = [s for s in strata if s.times.sum() > 0]
+    draws: dict[Key, list[Floats]] = {name: [] for name in values}
+    units = sum(int(s.times.sum()) for s in held)
+    if resamples > 0 and units > 1:
+        classes = max(max(s.counts.shape) for s in held)
+        step = max(1, _LARGEST_DRAW // classes)
+        for first in range(0, resamples, step):
+            size = min(step, resamples - first)
+            for name, drawn in statistic(_summed([_draw(s, size, rng) for s in held])).items():
+                draws[name].append(drawn)
+    return {name: _estimate(values[name], draws[name]) for name in values}
+
+
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """numerator / denominator, NaN where there is nothing to divide by."""
+    some = denominator > 0
+    result: Floats = np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=some)
+    return result
+
+
+def share(hits: int, of: int, *, resamples: int, rng: np.random.Generator) -> Estimate:
+    """hits / of, each of the `of` units being drawn with replacement."""
+    stratum = Stratum(np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([hits, of - hits]))
+    name = ("share", "")
+    found = estimate([stratum], lambda s: {name: ratio(s[:, 0], s[:, 1])}, resamples=resamples, rng=rng)
+    return found[name]
+
+
+def _summed(parts: Sequence[Floats]) -> Floats:
+    total: Floats = np.sum(parts, axis=0)
+    return total
+
+
+def _draw(stratum: Stratum, size: int, rng: np.random.Generator) -> Floats:
+    units = int(stratum.times.sum())
+    times = rng.multinomial(units, stratum.times / units, size=size).astype(np.float64)
+    return np.asarray(times @ stratum.counts, dtype=np.float64)
+
+
+def _estimate(value: float, draws: Sequence[Floats]) -> Estimate:
+    if np.isnan(value):
+        return NOTHING
+    drawn = np.concatenate(draws) if draws else np.zeros(0)
+    defined = drawn[~np.isnan(drawn)]
+    if not len(defined) or len(defined) < (1 - _UNDEFINED_AT_MOST) * len(drawn):
+        return Estimate(value, None, None)
+    low, high = np.percentile(defined, [LOW, HIGH])
+    return Estimate(value, float(low), float(high))

@@ -1,0 +1,256 @@
+"""The tables behind the headline: rings, tactics, innocent groups, ranks, the curve of the score, its reliability."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from hydragraph.case import Case
+from hydragraph.quality.bootstrap import NOTHING, Estimate, Floats, Key, Stratum, estimate, ratio, share
+from hydragraph.quality.labelled import AT, COORDINATED, LISTED, accused
+from hydragraph.quality.measures import Sums
+from hydragraph.quality.rings import HALF, ring_fates
+from hydragraph.quality.truth import Truth
+
+Rng = np.random.Generator
+
+GROUPS, PARENTS = "groups", "parents"
+"""What figures of innocent groups and of named parents are of."""
+
+_RANKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
+_BINS = 10
+_ACCUSED_MEMBERS = 2
+
+
+def ring_table(labelled: pl.DataFrame) -> pl.DataFrame:
+    """One row a true ring of at least two accounts, largest first: `ring_fates` in coordinated clusters, its tactic,
+    and found_or_review: whether it is found when clusters in review count too."""
+    members = labelled.filter(pl.col("ring").is_not_null())
+    fates = ring_fates(members.with_columns(found=pl.when(accused(COORDINATED)).then("found")))
+    listed = ring_fates(members.with_columns(found=pl.when(accused(LISTED)).then("found")))
+    tactics = members.sort("account_id").group_by("ring").agg(pl.col("tactic").drop_nulls().first())
+    return (
+        fates.join(listed.select("ring", found_or_review="found"), on="ring", how="left")
+        .join(tactics, on="ring", how="left")
+        .select(
+            "ring", "tactic", "accounts", "best", "held", "found", "whole", "split", "merged", "found_or_review"
+        )
+        .sort("accounts", "ring", descending=[True, False])
+    )  # fmt: skip
+
+
+def tactic_table(labelled: pl.DataFrame, rings: pl.DataFrame, *, resamples: int, rng: Rng) -> pl.DataFrame:
+    """Recall by tactic: coordinated accounts, the share of them in coordinated clusters (with its interval over rings)
+    and in coordinated or review ones, and what became of the tactic's rings."""
+    members = labelled.filter(pl.col("positive") & pl.col("tactic").is_not_null()).with_columns(
+        unit=pl.coalesce("ring", "found", "account_id")
+    )
+    per_unit = (
+        members.group_by("tactic", "unit")
+        .agg(accounts=pl.len(), coordinated=accused(COORDINATED).sum(), listed=accused(LISTED).sum())
+        .sort("tactic", "unit")
+    )
+    rows = []
+    for (tactic,), units in per_unit.group_by("tactic", maintain_order=True):
+        counts = units.select("coordinated", "listed", "accounts").cast(pl.Float64).to_numpy()
+        found = estimate(
+            [Stratum(counts, np.ones(len(counts), np.int64))], _recalls, resamples=resamples, rng=rng
+        )  # fmt: skip
+        recall, listed = found["recall", COORDINATED], found["recall", LISTED]
+        rows.append((tactic, int(counts[:, 2].sum()), recall.value, recall.low, recall.high, listed.value))
+    whole, number = pl.Int64(), pl.Float64()
+    table = pl.DataFrame(
+        rows,
+        schema={"tactic": pl.String(), "accounts": whole, "recall": number, "low": number, "high": number,
+                "recall_with_review": number},
+        orient="row",
+    )  # fmt: skip
+    of_rings = rings.group_by("tactic").agg(
+        rings=pl.len().cast(pl.Int64),
+        **{f"rings_{f}": pl.col(f).sum().cast(pl.Int64) for f in ("found", "whole", "split", "merged")},
+    )
+    joined = table.join(of_rings, on="tactic", how="left").with_columns(pl.col("^rings.*$").fill_null(0))
+    return joined.sort("recall", "tactic")
+
+
+def _recalls(sums: Floats) -> dict[Key, Floats]:
+    return {("recall", at): ratio(sums[:, i], sums[:, 2]) for i, at in enumerate(AT)}
+
+
+def innocent_table(labelled: pl.DataFrame) -> pl.DataFrame:
+    """False positives by kind of innocent group: labelled innocent accounts, those in coordinated clusters and in
+    review; groups of at least two accounts, groups accused (two members, or at least half of them, in coordinated
+    clusters) and groups mostly accused (at least half). The row without group_kind is of accounts whose kind is not
+    said."""
+    innocent = labelled.filter(~pl.col("positive"))
+    groups = _groups(innocent).group_by("group_kind").agg(
+        groups=pl.len().cast(pl.Int64),
+        groups_accused=pl.col("accused").sum().cast(pl.Int64),
+        groups_mostly_accused=pl.col("mostly").sum().cast(pl.Int64),
+    )  # fmt: skip
+    return (
+        innocent.group_by("group_kind")
+        .agg(
+            accounts=pl.len().cast(pl.Int64),
+            coordinated=accused(COORDINATED).sum().cast(pl.Int64),
+            review=(accused(LISTED) & ~accused(COORDINATED)).sum().cast(pl.Int64),
+        )
+        .with_columns(share=pl.col("coordinated") / pl.col("accounts"))
+        .join(groups, on="group_kind", how="left", nulls_equal=True)
+        .with_columns(pl.col("groups", "groups_accused", "groups_mostly_accused").fill_null(0))
+        .sort("coordinated", "accounts", "group_kind", descending=[True, True, False])
+    )
+
+
+def groups_accused(labelled: pl.DataFrame, *, resamples: int, rng: Rng) -> tuple[Estimate, tuple[float, float]]:
+    """Share of the innocent groups of at least two accounts that are accused, drawn group by group."""
+    groups = _groups(labelled.filter(~pl.col("positive")))
+    hits, of = int(groups["accused"].sum()), groups.height
+    return share(hits, of, resamples=resamples, rng=rng), (hits, of)
+
+
+def _groups(innocent: pl.DataFrame) -> pl.DataFrame:
+    inside = accused(COORDINATED).sum()
+    return (
+        innocent.filter(pl.col("group").is_not_null())
+        .group_by("group")
+        .agg(
+            pl.col("group_kind").drop_nulls().sort().first(),
+            size=pl.len(),
+            mostly=2 * inside >= pl.len(),
+            accused=(inside >= _ACCUSED_MEMBERS) | (2 * inside >= pl.len()),
+        )
+        .filter(pl.col("size") > 1)
+    )
+
+
+def leads(case: Case, labelled: pl.DataFrame) -> pl.DataFrame:
+    """The clusters with a labelled account, in the order of the case: score, rank, labelled, positive, and right:
+    whether at least half of the labelled accounts are coordinated."""
+    found = labelled.filter(pl.col("found").is_not_null()).group_by("found").agg(
+        labelled=pl.len(), positive=pl.col("positive").sum(), rank=pl.col("rank").first(), score=pl.col("score").first()
+    )  # fmt: skip
+    order = case.clusters.select(found="cluster_id", place=pl.int_range(pl.len()))
+    joined = found.join(order, on="found", how="inner").sort("place")
+    return joined.with_columns(right=pl.col("positive") >= HALF * pl.col("labelled"))
+
+
+def clusters_right(leads: pl.DataFrame, at: str, *, resamples: int, rng: Rng) -> tuple[Estimate, tuple[float, float]]:
+    """Share of the accused clusters that are right, drawn cluster by cluster."""
+    right = leads.filter(accused(at))["right"]
+    return share(int(right.sum()), len(right), resamples=resamples, rng=rng), (int(right.sum()), len(right))
+
+
+def rank_table(leads: pl.DataFrame, sums: Sums, *, resamples: int, rng: Rng) -> pl.DataFrame:
+    """Precision among the first k: `of` clusters, in the order in which the case lists them; and `of` accounts, by the
+    score of their cluster. Accounts of one score have no order among each other: the figure is what a random one gives
+    on average. For accounts k also takes the number of labelled coordinated ones. Empty without innocent labels."""
+    positive, innocent = (float(v.sum()) for v in sums.by_level(sums.whole))
+    schema = {"of": pl.String(), "k": pl.Int64(), "precision": pl.Float64(), "low": pl.Float64(), "high": pl.Float64()}
+    rows: list[tuple[str, int, float | None, float | None, float | None]] = []
+    if not innocent:
+        return pl.DataFrame(schema=schema)
+    right = np.cumsum(leads["right"].to_numpy())
+    for k in (k for k in _RANKS if k <= len(right)):
+        found = share(int(right[k - 1]), k, resamples=resamples, rng=rng)
+        rows.append(("clusters", k, found.value, found.low, found.high))
+    ranks = sorted({k for k in _RANKS if k <= min(positive + innocent, 2 * positive)} | {int(positive)} - {0})
+
+    def statistic(drawn: Floats) -> dict[Key, Floats]:
+        coordinated, innocents = sums.by_level(drawn)
+        nothing = np.zeros((len(drawn), 1))
+        both = (coordinated, coordinated + innocents)
+        right, taken = (np.cumsum(np.hstack([nothing, v[:, ::-1]]), axis=1) for v in both)
+        at = np.array([np.interp(ranks, taken[i], right[i]) for i in range(len(drawn))])
+        return {("precision", str(k)): at[:, i] / k for i, k in enumerate(ranks)}
+
+    estimates = estimate([sums.rings, sums.rest], statistic, resamples=resamples, rng=rng) if ranks else {}
+    for k in ranks:
+        found = estimates["precision", str(k)]
+        rows.append(("accounts", k, found.value, found.low, found.high))
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def curve_table(sums: Sums) -> pl.DataFrame:
+    """One row a threshold of the score, from high to low: accounts of at least that score that are labelled coordinated
+    and innocent, and precision, recall (true positive rate) and false positive rate there; null where not known."""
+    positive, innocent = (np.cumsum(v[0, ::-1]) for v in sums.by_level(sums.whole))
+    known = innocent[-1] > 0 if len(innocent) else False
+    total = np.full(len(positive), positive[-1] if len(positive) else 0.0)
+    accounts = positive + innocent
+    return pl.DataFrame(
+        {
+            "score": sums.levels[::-1],
+            "coordinated": positive.astype(np.int64),
+            "innocent": innocent.astype(np.int64),
+            "precision": ratio(positive, accounts * known),
+            "recall": ratio(positive, total),
+            "false_positive_rate": ratio(innocent, np.full(len(innocent), innocent[-1] if known else 0.0)),
+        }
+    ).with_columns(pl.col("precision", "recall", "false_positive_rate").fill_nan(None))
+
+
+def reliability_table(leads: pl.DataFrame, *, resamples: int, rng: Rng) -> pl.DataFrame:
+    """Score against what is true, in ten bins of the score: clusters with a labelled account, their mean score, the
+    share that is right with its interval, their labelled accounts and the share of coordinated ones among those."""
+    bins = leads.with_columns(bin=(pl.col("score") * _BINS).floor().clip(0, _BINS - 1).cast(pl.Int64))
+    table = (
+        bins.group_by("bin")
+        .agg(
+            clusters=pl.len().cast(pl.Int64),
+            mean_score=pl.col("score").sort().mean(),
+            right=pl.col("right").sum().cast(pl.Int64),
+            accounts=pl.col("labelled").sum().cast(pl.Int64),
+            positive=pl.col("positive").sum(),
+        )
+        .sort("bin")
+    )
+    shares = [share(r, n, resamples=resamples, rng=rng) for r, n in table.select("right", "clusters").iter_rows()]
+    number = pl.Float64()
+    return table.select(
+        score_from=pl.col("bin") / _BINS,
+        score_to=(pl.col("bin") + 1) / _BINS,
+        clusters="clusters",
+        mean_score="mean_score",
+        share_right=pl.Series([s.value for s in shares], dtype=number),
+        low=pl.Series([s.low for s in shares], dtype=number),
+        high=pl.Series([s.high for s in shares], dtype=number),
+        accounts="accounts",
+        share_coordinated=pl.col("positive") / pl.col("accounts"),
+    )
+
+
+def lineage(
+    case: Case, labelled: pl.DataFrame, truth: Truth, *, resamples: int, rng: Rng
+) -> dict[Key, tuple[Estimate, tuple[float, float] | None]]:
+    """Parents named right. recall: of the labelled accounts with a true parent in the case; precision: of the labelled
+    accounts for which the case names a parent. Drawn by ring, else cluster, else account. Not known, and null, when the
+    case names no parent at all or the truth has no column parent."""
+    keys: tuple[Key, Key] = (("lineage_precision", PARENTS), ("lineage_recall", PARENTS))
+    named = case.lineage.select(account_id="child", named="parent").unique("account_id", keep="none")
+    if named.is_empty() or "parent" not in truth.given:
+        return dict.fromkeys(keys, (NOTHING, None))
+    in_case = case.accounts.select(parent="account_id", in_case=pl.lit(True))
+    rows = (
+        labelled.join(named, on="account_id", how="left")
+        .join(in_case, on="parent", how="left")
+        .select(
+            unit=pl.coalesce("ring", "found", "account_id"),
+            right=(pl.col("named") == pl.col("parent")).fill_null(False),
+            named=pl.col("named").is_not_null(),
+            child=pl.col("in_case").fill_null(False),
+        )
+        .group_by("unit")
+        .agg(pl.all().sum().cast(pl.Int64))
+        .group_by("right", "named", "child")
+        .agg(times=pl.len().cast(pl.Int64))
+        .sort("right", "named", "child")
+    )
+    stratum = Stratum(rows.select("right", "named", "child").cast(pl.Float64).to_numpy(), rows["times"].to_numpy())
+
+    def statistic(sums: Floats) -> dict[Key, Floats]:
+        return {key: ratio(sums[:, 0], sums[:, i]) for i, key in enumerate(keys, 1)}
+
+    found = estimate([stratum], statistic, resamples=resamples, rng=rng)
+    whole = stratum.whole[0]
+    return {key: (found[key], (float(whole[0]), float(whole[i]))) for i, key in enumerate(keys, 1)}
