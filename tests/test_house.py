@@ -21,7 +21,7 @@ LIBRARY = ROOT / "graphs" / "hydragraph"
 COMMANDS = ROOT / "cli" / "hydragraph_cli"
 
 ORDER = (
-    "errors", "memory", "settings", "schema", "addresses", "identifiers", "known", "loaders", "bipartite", "links", "evidence",
+    "errors", "memory", "settings", "schema", "addresses", "identifiers", "known", "loaders", "bipartite", "links", "activity", "evidence",
     "ties", "joining", "communities", "chance", "signals", "assess", "lineage", "takedown", "explain", "case", "tracking",
     "report", "exports", "worlds", "pipeline", "quality",
 )  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
 from hydragraph.joining import attach, merge_cores
@@ -40,7 +41,7 @@ class Clusters:
     breaks: NDArray[np.float64]
 
 
-def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties) -> Clusters:
+def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activity: Activity | None = None) -> Clusters:
     """Cores by components of ties of at least 4 to 1, split where they hang on a thread, then attachment.
 
     A core is split between two cohesive parts (mean degree of at least 3 inside) that at most two accounts, or a tenth
@@ -53,9 +54,10 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties) -> Clus
     strong = ties.select(ties.net >= CORE_NET)
     label = _components(n, strong.a, strong.b)
     label = _split_threads(label, strong)
-    label = merge_cores(graph, evidence, label)
-    core = label >= 0
-    label, gained = attach(graph, evidence, label)
+    label = merge_cores(graph, label, activity)
+    cores = label
+    label, gained = attach(graph, evidence, cores)
+    core = (cores >= 0) & (label == cores)
     bits = _strongest_tie(n, strong, label) + evidence.prior
     bits = np.where(core, bits, gained)
     bits[label < 0] = 0.0

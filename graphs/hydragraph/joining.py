@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
 from hydragraph.identifiers import is_circumstantial
@@ -20,63 +21,86 @@ ATTACH_NET = 5.0
 """Log2 odds at which an account is attached to a core. Most members are in the core already, so those still outside
 start from worse odds than the core's own share of an identifier says: 32 to 1 is asked."""
 
+SMALL_CORE = 5
+"""Cores of at most this many accounts may be attached whole, like an account."""
+
+IN_STEP = 6.0
+"""z-score from which two cores count as acting in step."""
+
+_ROUNDS = 8
 _SPEAKS_FOR_CORE = 0.05
 _CORES_PAIRED = 40
 _HELD = 0.05
 _MILLI = 1000
 
 
-def merge_cores(graph: BipartiteGraph, evidence: Evidence, label: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Merge cores whose members use the same telling identifiers as if they were one group.
+def merge_cores(graph: BipartiteGraph, label: NDArray[np.int64], activity: Activity | None = None) -> NDArray[np.int64]:
+    """Merge cores whose members use the same identifiers as if they were one group.
 
     For cores A and B of s_A and s_B accounts, identifier v with n_A and n_B users in them, and p = (d_v - n_A - n_B) / N
     its use elsewhere, "B is drawn from A's group" against "B is anybody" gives (a Poisson likelihood ratio)
 
         L_v(B | A) = n_B * log2(q / p) - s_B * (q - p) * log2 e,     q = (n_A + p) / (s_A + 1)
 
-    summed over the identifiers of telling kinds for which it speaks in both directions: two rings behind one proxy
-    provider share ranges and stay two. The smaller of L(B | A) and L(A | B) counts, which keeps an office apart from
-    the ring of which a few members log in there, and the sum must exceed log2 of the number of pairs of cores by 10
-    bits. Merging repeats until nothing changes. An identifier is compared between its 40 largest cores and all others,
-    and only where it serves at least two accounts and a twentieth of a core.
+    The smaller of L_v(B | A) and L_v(A | B) counts, which keeps an office apart from the ring of which a few members log
+    in there. Two cores merge when the sum over the identifiers of telling kinds exceeds log2 of the number of pairs of
+    cores by 10 bits; or when the best circumstantial identifier does, both cores have more than 5 accounts and they begin
+    their bursts in step (Activity.in_step of at least 6): two rings behind one proxy provider share ranges, keep their
+    own time and stay two. Merging repeats until nothing changes. An identifier is compared between its 40 largest cores
+    and all others, where it serves at least two accounts and a twentieth of the core.
     """
-    for _ in range(8):
-        merged = _merge_once(graph, evidence, label)
-        if merged is label:
+    circumstantial = np.array([is_circumstantial(k) for k in graph.kinds], bool)[graph.kind_code]
+    for _ in range(_ROUNDS):
+        merged = _joined(label, *_alike(graph, label, ~circumstantial, best_only=False))
+        if activity is not None:
+            merged = _joined(merged, *_in_step(graph, merged, circumstantial, activity))
+        if merged.max(initial=-1) == label.max(initial=-1):
             break
         label = merged
     return label
 
 
-def _merge_once(graph: BipartiteGraph, evidence: Evidence, label: NDArray[np.int64]) -> NDArray[np.int64]:
+def _joined(label: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Labels after joining each pair of clusters, numbered anew."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    if not len(a):
+        return label
+    cores = int(label.max()) + 1
+    _, whole = connected_components(coo_array((np.ones(len(a), bool), (a, b)), shape=(cores, cores)), directed=False)
+    out = label.copy()
+    out[label >= 0] = whole[label[label >= 0]]
+    return out
+
+
+def _in_step(
+    graph: BipartiteGraph, label: NDArray[np.int64], circumstantial: NDArray[np.bool_], activity: Activity
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of cores that share a circumstantial identifier as one group would and begin their bursts in step."""
+    size = np.bincount(label[label >= 0], minlength=1)
+    a, b = _alike(graph, label, circumstantial, best_only=True)
+    large = (size[a] > SMALL_CORE) & (size[b] > SMALL_CORE)
+    a, b = a[large], b[large]
+    together = activity.in_step(label, a, b) >= IN_STEP
+    return a[together], b[together]
+
+
+def _alike(
+    graph: BipartiteGraph, label: NDArray[np.int64], which: NDArray[np.bool_], *, best_only: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of cores that look like one by the identifiers `which`: by their sum, or by the best of them."""
+    none = np.zeros(0, np.int64)
     cores = int(label.max(initial=-1)) + 1
     if cores < 2:
-        return label
+        return none, none
     size = np.bincount(label[label >= 0], minlength=cores)
-    circumstantial = np.array([is_circumstantial(k) for k in graph.kinds])
-    v, c, held = _holdings(graph, label, ~circumstantial[graph.kind_code])
+    v, c, held = _holdings(graph, label, which)
     keep = (held >= 2) & (held >= _SPEAKS_FOR_CORE * size[c])
     v, c, held = v[keep], c[keep], held[keep]
-    # the largest holders of each identifier come first, and the others are compared with those
-    order = np.lexsort((c, -held, v))
-    v, c, held = v[order], c[order], held[order]
-    first = np.flatnonzero(np.diff(v, prepend=-1))
-    length = np.diff(np.append(first, len(v)))
-    rows_a, rows_b = [], []
-    for step in range(1, int(length.max(initial=1))):
-        # entry i with the one `step` places before it, if that is among the leading holders of the same identifier
-        place = np.arange(len(v)) - np.repeat(first, length)
-        b = np.flatnonzero((place >= step) & (place - step < _CORES_PAIRED))
-        rows_a.append(b - step)
-        rows_b.append(b)
-        if step >= 4 * _CORES_PAIRED:
-            break
-    if not rows_a:
-        return label
-    a, b = np.concatenate(rows_a), np.concatenate(rows_b)
+    a, b = _side_by_side(v, c, held)
+    if not len(a):
+        return none, none
     n = float(graph.accounts.height)
     elsewhere = np.maximum(graph.degree[v[a]] - held[a] - held[b], 1) / n
     gain = np.minimum(
@@ -87,15 +111,31 @@ def _merge_once(graph: BipartiteGraph, evidence: Evidence, label: NDArray[np.int
     key = np.minimum(c[a], c[b])[speaks] * cores + np.maximum(c[a], c[b])[speaks]
     pairs, at = np.unique(key, return_inverse=True)
     # whole thousandths of a bit, exact in a float, so that the sum does not depend on the order
-    total = np.bincount(at, weights=np.round(gain[speaks] * _MILLI), minlength=len(pairs)) / _MILLI
-    join = total >= 2 * np.log2(cores) + MERGE_MARGIN
-    if not join.any():
-        return label
-    x, y = np.divmod(pairs[join], cores)
-    _, whole = connected_components(coo_array((np.ones(len(x), bool), (x, y)), shape=(cores, cores)), directed=False)
-    out = label.copy()
-    out[label >= 0] = whole[label[label >= 0]]
-    return out
+    milli = np.round(gain[speaks] * _MILLI)
+    total = np.zeros(len(pairs))
+    if best_only:
+        np.maximum.at(total, at, milli)
+    else:
+        np.add.at(total, at, milli)
+    x, y = np.divmod(pairs[total / _MILLI >= 2 * np.log2(cores) + MERGE_MARGIN], cores)
+    return x, y
+
+
+def _side_by_side(
+    v: NDArray[np.int64], c: NDArray[np.int64], held: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of entries of the same identifier: each of its 40 largest holders with each smaller one, up to 160 places
+    further down."""
+    order = np.lexsort((c, -held, v))
+    first = np.flatnonzero(np.diff(v[order], prepend=-1))
+    length = np.diff(np.append(first, len(v)))
+    place = np.arange(len(v)) - np.repeat(first, length)
+    rows_a, rows_b = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for step in range(1, min(int(length.max(initial=1)), 4 * _CORES_PAIRED + 1)):
+        b = np.flatnonzero((place >= step) & (place - step < _CORES_PAIRED))
+        rows_a.append(order[b - step])
+        rows_b.append(order[b])
+    return np.concatenate(rows_a), np.concatenate(rows_b)
 
 
 def _drawn_from(
@@ -129,7 +169,7 @@ def _holdings(
 def attach(
     graph: BipartiteGraph, evidence: Evidence, label: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Attach accounts outside the cores to the cluster their identifiers point to.
+    """Attach accounts outside the cores, and cores of at most 5 accounts, to the cluster their identifiers point to.
 
     For identifier v with d_v users, n of them in cluster c of s accounts, the log2 odds that a further user belongs to c
     are o = log2(n / (d_v - n + 1)); they hold the prior log2(s / N), so that several identifiers combine as
@@ -139,22 +179,33 @@ def attach(
     where each brings o - log2(s / N), and others of a kind at most their `further` (evidence.py): all exits of one
     carrier are nearly one fact. An account joins the best cluster if net >= 5 and at least two identifiers speak for it;
     when all of them are circumstantial (addresses), only those count of which the cluster holds most users. Identifiers
-    of which it holds less than a twentieth say nothing. Returns the labels and the bits gained, shape (accounts,).
+    of which it holds less than a twentieth say nothing. A small core is looked at as one account with the identifiers of
+    all its members. Returns the labels and the bits gained, shape (accounts,).
     """
     gained = np.zeros(len(label))
     clusters = int(label.max(initial=-1)) + 1
     if clusters == 0:
         return label, gained
+    given = label
     size = np.bincount(label[label >= 0], minlength=clusters)
+    small = (label >= 0) & (size[label] <= SMALL_CORE)
+    # a small core goes by the code of its first member
+    unit = np.arange(len(label))
+    if small.any():
+        _, first, at = np.unique(label[small], return_index=True, return_inverse=True)
+        unit[small] = np.flatnonzero(small)[first][at]
+    label = np.where(small, -1, label)
     v, c, held = _holdings(graph, label, np.ones(graph.identifiers.height, bool))
     degree = graph.degree[v]
     keep = (held < degree) & (held >= 2) & (held >= _HELD * degree)
     v, c, held, degree = v[keep], c[keep], held[keep], degree[keep]
     if not len(v):
-        return label, gained
+        return given, gained
     prior = np.log2(size[c]) - evidence.prior
     odds = np.log2(held / (degree - held + 1))
     row, who = _outside_users(graph, label, v)
+    pairs = np.unique(row * len(label) + unit[who])
+    row, who = np.divmod(pairs, len(label))
     to, identifier = c[row], v[row]
     worth = np.maximum(odds - prior, 0.0)[row]
     circumstantial = np.array([is_circumstantial(k) for k in graph.kinds])[graph.kind_code[identifier]]
@@ -166,10 +217,11 @@ def attach(
     order = np.lexsort((to, -net, who))
     who, to, net = who[order], to[order], net[order]
     best = np.flatnonzero(np.diff(who, prepend=-1))
-    out = label.copy()
-    out[who[best]] = to[best]
+    joins = np.full(len(label), -1, np.int64)
+    joins[who[best]] = to[best]
     gained[who[best]] = net[best] + evidence.prior
-    return out, gained
+    moved = (label < 0) & (joins[unit] >= 0)
+    return np.where(moved, joins[unit], given), np.where(moved, gained[unit], 0.0)
 
 
 def _outside_users(

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from hydragraph import __version__
+from hydragraph.activity import read_activity
 from hydragraph.assess import Assessed, assess
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import REPORT, Case, refuse_to_replace, write_case
@@ -80,12 +81,14 @@ def analyze(
         graph = build_graph(opened, settings)
     with stages.stage("evidence"):
         evidence = weigh(graph, settings)
+    with stages.stage("activity"):
+        activity = read_activity(opened, graph)
     with stages.stage("ties"):
-        ties = find_ties(graph, evidence)
+        ties = find_ties(graph, evidence, activity)
     with stages.stage("clusters"):
-        clusters = find_clusters(graph, evidence, ties)
+        clusters = find_clusters(graph, evidence, ties, activity)
     with stages.stage("signals"):
-        view = look(graph, evidence, clusters, opened)
+        view = look(graph, evidence, clusters, activity)
         measured = measure(view)
     with stages.stage("chance"):
         chance = expected_by_chance(graph, evidence, clusters, settings)

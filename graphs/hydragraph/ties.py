@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
 from hydragraph.identifiers import is_circumstantial
@@ -48,13 +49,15 @@ class Ties:
         return Ties(self.a[keep], self.b[keep], self.net[keep], self.shared[keep], self.kinds[keep], self.pairs_formed)
 
 
-def find_ties(graph: BipartiteGraph, evidence: Evidence, threshold: float = 0.0) -> Ties:
+def find_ties(
+    graph: BipartiteGraph, evidence: Evidence, activity: Activity | None = None, threshold: float = 0.0
+) -> Ties:
     """Every pair of accounts whose evidence reaches `threshold` log-odds.
 
     worth(kind) = best bits + sum of `further` of the others of that kind, each with its closeness
                   and less the breadth of its two accounts
     net(a, b) = sum of worth over telling kinds + min(sum over circumstantial kinds, log2 N - 1) - log2 N
-                - 3 unless one identifier alone reaches even odds
+                + bits of synchrony (activity.py) - 3 unless one identifier alone reaches even odds
 
     closeness, where both used the identifier once and at known times a gap apart: -1 - 0.5 * log2(share of pairs
     with as small a gap), at most 6: the evidence of a p-value (Vovk and Wang 2021), so that posting the
@@ -90,6 +93,8 @@ def find_ties(graph: BipartiteGraph, evidence: Evidence, threshold: float = 0.0)
     looked = telling + np.minimum(around, most) >= (evidence.prior + threshold - _WORTH_A_LOOK) * _MILLI
     a, b = np.divmod(key[start[looked]], np.int64(graph.accounts.height))
     telling, around, count, mask = telling[looked], around[looked], count[looked], mask[looked]
+    if activity is not None:
+        telling = telling + _milli(activity.together(a, b))
     for k in range(len(graph.kinds)):
         more, shared = _wide_shares(graph, evidence, k, ~paired, a, b, mask)
         if circumstantial[k]:

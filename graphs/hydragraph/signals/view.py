@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.communities import Clusters
 from hydragraph.evidence import Evidence
-from hydragraph.loaders import Source
 
 HOURS = 24
 _BASELINE_ACCOUNTS = 4000
@@ -85,28 +84,11 @@ class View:
         return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
-def look(graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, source: Source) -> View:
-    """The view of a partition; reads the events once more, only the times of members and of a baseline sample."""
+def look(graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, activity: Activity) -> View:
+    """The view of a partition, with the hours of members and of a baseline sample of the others."""
     label = clusters.label
     active = graph.accounts["events"].to_numpy() > 0
     others = np.flatnonzero((label < 0) & active)
     sample = others[:: max(1, len(others) // _BASELINE_ACCOUNTS)][:_BASELINE_ACCOUNTS]
     wanted = np.sort(np.concatenate([np.flatnonzero((label >= 0) & active), sample]))
-    return View(graph, evidence, clusters, _hours(graph, source, wanted), wanted)
-
-
-def _hours(graph: BipartiteGraph, source: Source, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    table = np.zeros((len(wanted), HOURS), np.int64)
-    if "events" not in source.tables or not len(wanted):
-        return table
-    names = pl.DataFrame({"account_id": graph.accounts["account_id"].gather(wanted), "row": np.arange(len(wanted))})
-    counted = (
-        source.tables["events"]
-        .select("account_id", "timestamp")
-        .join(names.lazy(), on="account_id", how="inner")
-        .group_by("row", pl.col("timestamp").dt.hour().alias("hour"))
-        .len()
-        .collect(engine="streaming")
-    )
-    table[counted["row"].to_numpy(), counted["hour"].to_numpy()] = counted["len"].to_numpy()
-    return table
+    return View(graph, evidence, clusters, activity.hours(wanted), wanted)

@@ -1,0 +1,199 @@
+"""When accounts are active: bursts of requests, and which pairs begin theirs at the same moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.loaders import Source
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+SLOT_MINUTES = 5
+"""Requests are counted in slots of this length, since 1970-01-01 UTC."""
+
+QUIET_MINUTES = 60
+"""A burst begins with a request after at least this long a silence."""
+
+WINDOWS_MINUTES = (15, 60)
+"""Two bursts begin together when they fall into the same window; the better of the windows counts."""
+
+MOST_BITS = 12.0
+"""Synchrony adds at most this: habits nobody modelled (jobs on the full hour) must not decide alone."""
+
+_DAY = 24 * 60 // SLOT_MINUTES
+_HOUR = 60 // SLOT_MINUTES
+_HABITS = 48
+_FEWEST_DAYS = 8
+_CHUNK = 200_000
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Requests by account and slot, sorted by account, then slot; all arrays have shape (rows,).
+
+    account: code. slot: number of the 5-minute slot since 1970. requests: in that slot. accounts: size of the graph.
+    """
+
+    account: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    requests: NDArray[np.int64]
+    accounts: int
+
+    def hours(self, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Requests by hour of day (UTC) of the `wanted` accounts (sorted codes), shape (wanted, 24)."""
+        row = np.full(self.accounts, -1, np.int64)
+        row[wanted] = np.arange(len(wanted))
+        keep = row[self.account] >= 0
+        cell = row[self.account[keep]] * 24 + self.slot[keep] % _DAY // _HOUR
+        table = np.bincount(cell, weights=self.requests[keep], minlength=24 * len(wanted))
+        return table.astype(np.int64).reshape(-1, 24)
+
+    @cached_property
+    def begins(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Account and slot of the beginning of every burst."""
+        new = np.ones(len(self.account), bool)
+        quiet = np.diff(self.slot) > QUIET_MINUTES // SLOT_MINUTES
+        new[1:] = (np.diff(self.account) != 0) | quiet
+        return self.account[new], self.slot[new]
+
+    def together(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Evidence in bits that the bursts of each pair of accounts begin together more often than their habits give.
+
+        For each window the number n of windows in which both begin a burst is held against a Poisson law with mean
+
+            sum over habits h of n_a(h) * n_b(h) / windows(h)
+
+        where a habit is an hour of the day on a working day or at the weekend (48 of them), n(h) the bursts begun in it,
+        spread evenly over the days on which both accounts were in use, and windows(h) the windows those days have in h:
+        each account keeps its own rate, its own day and its own week. bits = -1 - 0.5 * log2 P(at least n), the
+        evidence of a p-value (Vovk and Wang 2021), less 1 for taking the better of two windows, from 0 to 12.
+        Not checked: habits finer than an hour.
+        """
+        out = np.zeros(len(a))
+        if not len(self.account) or not len(a):
+            return out
+        for low in range(0, len(a), _CHUNK):
+            part = slice(low, low + _CHUNK)
+            out[part] = self._together(a[part], b[part])
+        return out
+
+    def _together(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+        from scipy.special import gammainc
+
+        first, last = self._span
+        start, stop = np.maximum(first[a], first[b]), np.minimum(last[a], last[b])
+        days = np.maximum((stop - start) / _DAY, 0) + 1.0
+        share_a = np.minimum(days / ((last - first)[a] / _DAY + 1.0), 1.0)
+        share_b = np.minimum(days / ((last - first)[b] / _DAY + 1.0), 1.0)
+        habits = self._habits
+        usual = (habits[a].astype(np.float64) * habits[b] * _WEEK[None, :]).sum(axis=1) * share_a * share_b / days
+        best = np.zeros(len(a))
+        for window, matrix in zip(WINDOWS_MINUTES, self._windows, strict=True):
+            n = np.asarray(matrix[a].multiply(matrix[b]).sum(axis=1)).ravel().astype(np.float64)
+            p = gammainc(np.maximum(n, 1), np.maximum(usual * window / 60, 1e-12))
+            bits = np.where(n >= 2, -2 - 0.5 * np.log2(np.maximum(p, 1e-300)), 0.0)
+            best = np.maximum(best, bits)
+        return np.clip(best, 0.0, MOST_BITS).round(3)
+
+    def in_step(self, group: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How much more often two groups begin bursts in the same quarter of an hour than on other days, in z-scores.
+
+        group: number of each account's group, -1 for none; a, b: pairs of groups. The number of quarters in which both
+        groups begin a burst is held against the same number with one group shifted by 1, 2, ... days, which keeps the
+        daily shape of both: z = (number - mean) / standard deviation over the shifts. 0 where there are fewer than 8
+        days to shift.
+        """
+        found = np.zeros(len(a))
+        if not len(self.account) or not len(a):
+            return found
+        account, slot = self.begins
+        window = (slot - slot.min() // _DAY * _DAY) // (WINDOWS_MINUTES[0] // SLOT_MINUTES)
+        per_day = _DAY // (WINDOWS_MINUTES[0] // SLOT_MINUTES)
+        days = int(window.max()) // per_day + 1
+        if days < _FEWEST_DAYS:
+            return found
+        wanted = np.unique(np.concatenate([a, b]))
+        row = np.full(int(group.max()) + 1, -1, np.int64)
+        row[wanted] = np.arange(len(wanted))
+        inside = group[account] >= 0
+        line = row[group[account[inside]]]
+        series = np.zeros((len(wanted), days * per_day), np.float32)
+        series[line[line >= 0], window[inside][line >= 0]] = 1
+        for i, (x, y) in enumerate(zip(a.tolist(), b.tolist(), strict=True)):
+            by_day_x, by_day_y = (series[row[g]].reshape(days, per_day) for g in (x, y))
+            # entry (i, j): quarters in which x on day i and y on day j begin together
+            shared = by_day_x @ by_day_y.T
+            shifted = np.array([shared.diagonal(s).sum() + shared.diagonal(s - days).sum() for s in range(1, days)])
+            found[i] = (shared.trace() - shifted.mean()) / max(float(shifted.std()), 1.0)
+        return found
+
+    @cached_property
+    def _span(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First and last slot of each account; 0 for accounts without requests."""
+        first = np.zeros(self.accounts, np.int64)
+        last = np.zeros(self.accounts, np.int64)
+        last[self.account] = self.slot
+        first[self.account[::-1]] = self.slot[::-1]
+        return first, last
+
+    @cached_property
+    def _habits(self) -> NDArray[np.float32]:
+        """Bursts begun by hour of day, on working days and at weekends; shape (accounts, 48), neighbours smoothed in."""
+        account, slot = self.begins
+        hour = slot % _DAY // _HOUR
+        # 1970-01-01 was a Thursday: days 2 and 3 of each seven are the weekend
+        weekend = np.isin(slot // _DAY % 7, (2, 3)).astype(np.int64)
+        table = np.bincount(account * _HABITS + weekend * 24 + hour, minlength=self.accounts * _HABITS)
+        halves = table.astype(np.float32).reshape(-1, 2, 24)
+        smooth = 0.5 * halves + 0.25 * np.roll(halves, 1, axis=2) + 0.25 * np.roll(halves, -1, axis=2)
+        flat: NDArray[np.float32] = smooth.reshape(-1, _HABITS)
+        return flat
+
+    @cached_property
+    def _windows(self) -> list[csr_array]:
+        """Account x window incidence of beginnings, one matrix a window length."""
+        from scipy.sparse import csr_array
+
+        account, slot = self.begins
+        found = []
+        for minutes in WINDOWS_MINUTES:
+            window = (slot - slot.min()) // (minutes // SLOT_MINUTES)
+            shape = (self.accounts, int(window.max()) + 1)
+            matrix = csr_array((np.ones(len(account), np.int32), (account, window)), shape=shape)
+            matrix.data[:] = 1
+            found.append(matrix)
+        return found
+
+
+_WEEK = np.repeat([7 / 5, 7 / 2], 24)
+"""One over the share of days that are working days, and weekend days: a habit's windows per day of both accounts."""
+
+
+def read_activity(source: Source, graph: BipartiteGraph) -> Activity:
+    """The activity of every account of the graph; one pass over the events. Empty without events."""
+    none = np.zeros(0, np.int64)
+    accounts = graph.accounts.height
+    if "events" not in source.tables:
+        return Activity(none, none, none, accounts)
+    codes = graph.accounts.select("account_id", account=pl.int_range(pl.len(), dtype=pl.UInt32))
+    slot = pl.col("timestamp").dt.epoch("s") // (SLOT_MINUTES * 60)
+    counted = (
+        source.tables["events"]
+        .select("account_id", slot=slot.cast(pl.Int32))
+        .group_by("account_id", "slot")
+        .len()
+        .join(codes.lazy(), on="account_id", how="inner")
+        .select("account", "slot", "len")
+        .sort("account", "slot")
+        .collect(engine="streaming")
+    )
+    columns = [counted[c].to_numpy().astype(np.int64) for c in ("account", "slot", "len")]
+    return Activity(columns[0], columns[1], columns[2], accounts)
