@@ -135,6 +135,42 @@ class Activity:
             found[i] = (shared.trace() - shifted.mean()) / max(float(shifted.std()), 1.0)
         return found
 
+    def joins_in(self, group: NDArray[np.int64], who: NDArray[np.int64], to: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Evidence in bits that accounts begin their bursts when the members of a group do, from -12 to 12.
+
+        group: number of each account's group, -1 for none; who, to: pairs of an account outside and a group. With r(w)
+        the bursts the group begins in quarter w over the mean of that quarter of the day,
+
+            bits = sum over the account's bursts of log2((1 + r(w)) / 2)
+
+        the likelihood ratio of "half of its bursts are the group's waves" over "it only keeps the same hours"; near 0 for a group without waves.
+        """
+        found = np.zeros(len(who))
+        if not len(self.account) or not len(who):
+            return found
+        account, slot = self.begins
+        per_day = _DAY // (WINDOWS_MINUTES[0] // SLOT_MINUTES)
+        window = (slot - slot.min() // _DAY * _DAY) // (WINDOWS_MINUTES[0] // SLOT_MINUTES)
+        days = int(window.max()) // per_day + 1
+        row = np.full(int(group.max()) + 1, -1, np.int64)
+        wanted = np.unique(to)
+        row[wanted] = np.arange(len(wanted))
+        inside = np.flatnonzero(group[account] >= 0)
+        inside = inside[row[group[account[inside]]] >= 0]
+        cell = row[group[account[inside]]] * (days * per_day) + window[inside]
+        begun = np.bincount(cell, minlength=len(wanted) * days * per_day).reshape(len(wanted), days, per_day)
+        usual = begun.mean(axis=1)
+        smooth = (np.roll(usual, 1, axis=1) + usual + np.roll(usual, -1, axis=1)) / 3 + 1 / days
+        # the bursts of each account stand together: expand every pair by those of its account
+        low, high = np.searchsorted(account, who, "left"), np.searchsorted(account, who, "right")
+        pair = np.repeat(np.arange(len(who)), high - low)
+        burst = np.arange(len(pair)) - np.repeat(np.cumsum(high - low) - (high - low), high - low) + low[pair]
+        at, day, quarter = row[to[pair]], window[burst] // per_day, window[burst] % per_day
+        ratio = (begun[at, day, quarter] + 1 / days) / smooth[at, quarter]
+        milli = np.round(np.log2((1 + ratio) / 2) * 1000)
+        found = np.bincount(pair, weights=milli, minlength=len(who)) / 1000
+        return np.clip(found, -MOST_BITS, MOST_BITS)
+
     @cached_property
     def _span(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """First and last slot of each account; 0 for accounts without requests."""

@@ -56,7 +56,9 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activit
     label = _split_threads(label, strong)
     label = merge_cores(graph, label, activity)
     cores = label
-    label, gained = attach(graph, evidence, cores)
+    label, gained = attach(graph, evidence, cores, activity)
+    again, more = attach(graph, evidence, label, activity)
+    label, gained = again, np.where(again != label, more, gained)
     core = (cores >= 0) & (label == cores)
     bits = _strongest_tie(n, strong, label) + evidence.prior
     bits = np.where(core, bits, gained)

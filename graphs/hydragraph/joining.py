@@ -6,6 +6,8 @@ how identifiers far too wide to form pairs still speak, and why it costs no more
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,9 @@ start from worse odds than the core's own share of an identifier says: 32 to 1 i
 SMALL_CORE = 5
 """Cores of at most this many accounts may be attached whole, like an account."""
 
+IN_TIME = 4.0
+"""Bits of Activity.joins_in from which time itself counts as telling when an account is attached."""
+
 IN_STEP = 6.0
 """z-score from which two cores count as acting in step."""
 
@@ -31,6 +36,7 @@ _ROUNDS = 8
 _SPEAKS_FOR_CORE = 0.05
 _CORES_PAIRED = 40
 _HELD = 0.05
+_TELLS = 0.2
 _MILLI = 1000
 
 
@@ -167,7 +173,7 @@ def _holdings(
 
 
 def attach(
-    graph: BipartiteGraph, evidence: Evidence, label: NDArray[np.int64]
+    graph: BipartiteGraph, evidence: Evidence, label: NDArray[np.int64], activity: Activity | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Attach accounts outside the cores, and cores of at most 5 accounts, to the cluster their identifiers point to.
 
@@ -176,9 +182,10 @@ def attach(
 
         net(a, c) = log2(s / N) + sum over kinds of (best + what the others of that kind add)
 
-    where each brings o - log2(s / N), and others of a kind at most their `further` (evidence.py): all exits of one
+    plus the bits by which it begins its bursts when the cluster does (Activity.joins_in). Here each brings o - log2(s / N), and others of a kind at most their `further` (evidence.py): all exits of one
     carrier are nearly one fact. An account joins the best cluster if net >= 5 and at least two identifiers speak for it;
-    when all of them are circumstantial (addresses), only those count of which the cluster holds most users. Identifiers
+    when all of them are circumstantial (addresses, or held to less than a fifth) and time brings less than 4 bits, only those count of which the
+    cluster holds most users, and keeping other times than the cluster counts against.  Identifiers
     of which it holds less than a twentieth say nothing. A small core is looked at as one account with the identifiers of
     all its members. Returns the labels and the bits gained, shape (accounts,).
     """
@@ -209,9 +216,14 @@ def attach(
     to, identifier = c[row], v[row]
     worth = np.maximum(odds - prior, 0.0)[row]
     circumstantial = np.array([is_circumstantial(k) for k in graph.kinds])[graph.kind_code[identifier]]
+    circumstantial |= odds[row] < np.log2(_TELLS / (1 - _TELLS))
     most = odds[row] >= 0
-    who, to, net, ok = _combined(graph, evidence, who, to, identifier, worth, circumstantial, most)
-    net = net + np.log2(size[to]) - evidence.prior
+    who, to, telling, total, mostly_held = _combined(graph, evidence, who, to, identifier, worth, circumstantial, most)
+    in_time = np.zeros(len(who)) if activity is None else activity.joins_in(label, who, to)
+    telling |= in_time >= IN_TIME
+    bits = np.where(telling, total.bits + np.maximum(in_time, 0), mostly_held.bits + in_time)
+    ok = np.where(telling, total.number, mostly_held.number) >= 2
+    net = bits + np.log2(size[to]) - evidence.prior
     good = (net >= ATTACH_NET) & ok
     who, to, net = who[good], to[good], net[good]
     order = np.lexsort((to, -net, who))
@@ -241,6 +253,14 @@ def _outside_users(
     return row, account[outside[at]]
 
 
+@dataclass(frozen=True)
+class _Sum:
+    """Bits and number of identifiers that speak for an account's place in a cluster, one entry a pair."""
+
+    bits: NDArray[np.float64]
+    number: NDArray[np.int64]
+
+
 def _combined(
     graph: BipartiteGraph,
     evidence: Evidence,
@@ -250,8 +270,9 @@ def _combined(
     worth: NDArray[np.float64],
     circumstantial: NDArray[np.bool_],
     most: NDArray[np.bool_],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Account, cluster, bits that speak for the pair, and whether enough identifiers do."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], _Sum, _Sum]:
+    """Account and cluster of each pair, whether a telling identifier speaks for it, the sum over all identifiers, and
+    the sum over those that the cluster mostly holds."""
     milli = np.round(worth * _MILLI).astype(np.int64)
     kind = graph.kind_code[identifier]
     order = np.lexsort((identifier, -milli, kind, to, who))
@@ -265,11 +286,10 @@ def _combined(
     counted = np.where(best, milli, np.minimum(milli, further))
     start = np.flatnonzero(pair)
     if not len(start):
-        return who, to, np.zeros(0), np.zeros(0, bool)
-    telling = np.add.reduceat((~circumstantial).astype(np.int64), start)
-    number = np.diff(np.append(start, len(who)))
-    only_mostly_held = np.add.reduceat(np.where(most, counted, 0), start)
-    mostly_held = np.add.reduceat(most.astype(np.int64), start)
-    total = np.where(telling > 0, np.add.reduceat(counted, start), only_mostly_held)
-    ok = np.where(telling > 0, number, mostly_held) >= 2
-    return who[start], to[start], total / _MILLI, ok
+        none = _Sum(np.zeros(0), np.zeros(0, np.int64))
+        return who, to, np.zeros(0, bool), none, none
+    total = _Sum(np.add.reduceat(counted, start) / _MILLI, np.diff(np.append(start, len(who))))
+    mostly_held = _Sum(
+        np.add.reduceat(np.where(most, counted, 0), start) / _MILLI, np.add.reduceat(most.astype(np.int64), start)
+    )
+    return who[start], to[start], np.logical_or.reduceat(~circumstantial, start), total, mostly_held
