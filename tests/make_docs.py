@@ -88,7 +88,7 @@ def _constant(found: re.Match[str]) -> str:
 
 
 @contextlib.contextmanager
-def session(folder: Path) -> Iterator[Path]:
+def workspace(folder: Path) -> Iterator[Path]:
     """A folder with fixtures/ and demo/, made once; `at` gives each document its own copy."""
     shutil.copytree(ROOT / "fixtures" / "foreign", folder / "fixtures" / "foreign")
     with inside(folder):
@@ -173,7 +173,7 @@ def _python(text: str, names: dict[str, Any]) -> str:
 
 
 def rendered(name: str, made: Path, folder: Path) -> str:
-    """One document as it should be. made: the folder of `session`; folder: where this document's blocks run."""
+    """One document as it should be. made: the folder of `workspace`; folder: where this document's blocks run."""
     shutil.copytree(made, folder, dirs_exist_ok=True)
     return with_runs(with_parts((ROOT / name).read_text("utf-8")), folder)
 
@@ -202,7 +202,7 @@ def pictures(made: Path, into: Path) -> None:
 
 def main() -> None:
     """Bring every document and picture up to date; say which changed."""
-    with tempfile.TemporaryDirectory() as scratch, session(Path(scratch) / "made") as made:
+    with tempfile.TemporaryDirectory() as scratch, workspace(Path(scratch) / "made") as made:
         for name in DOCUMENTS:
             old = (ROOT / name).read_text("utf-8")
             new = rendered(name, made, Path(scratch) / name.replace("/", "-"))

@@ -17,7 +17,7 @@ from hydragraph.identifiers import KINDS
 from hydragraph.signals import SIGNALS
 from hydragraph.worlds.scenarios import INNOCENTS, SCENARIOS
 from hydragraph_cli import main
-from make_docs import DOCUMENTS, UNWRITTEN, rendered, session, with_parts, with_runs
+from make_docs import DOCUMENTS, UNWRITTEN, rendered, with_parts, with_runs, workspace
 
 pytestmark = pytest.mark.xdist_group("docs")  # one worker: one demo
 
@@ -32,7 +32,7 @@ def text_of(name: str) -> str:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder after `make demo`, which every document gets a copy of."""
-    with session(tmp_path_factory.mktemp("made")) as folder:
+    with workspace(tmp_path_factory.mktemp("made")) as folder:
         yield folder
 
 
