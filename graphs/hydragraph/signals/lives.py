@@ -84,7 +84,10 @@ def _replacement(view: View) -> Measured | None:
     line = np.sort(label[start] * span + first[start] - low)
     dead = np.flatnonzero(ends)
     at = label[dead] * span + closed[dead] - low
-    follows = np.searchsorted(line, at + _AFTER, "right") > np.searchsorted(line, at, "right")
+    began = np.searchsorted(line, at + _AFTER, "right") - np.searchsorted(line, at, "right")
+    # an account first seen after its own ban is not its own successor
+    own = (first[dead] > closed[dead]) & (first[dead] <= closed[dead] + _AFTER)
+    follows = began > own
     number = np.bincount(label[dead], minlength=view.count)
     followed = np.bincount(label[dead[follows]], minlength=view.count)
     window = float(np.nanmax(first) - np.nanmin(first)) + DAY
