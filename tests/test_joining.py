@@ -1,0 +1,302 @@
+"""What joins a core: other cores with the same profile, and accounts with weaker evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import e, log2
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hand import graph_of, strangers
+from hydragraph import joining
+from hydragraph.activity import SLOT_MINUTES, Activity
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.evidence import weigh
+from hydragraph.joining import ATTACH_NET, MERGE_MARGIN, SMALL_CORE, attach, merge_cores
+from hydragraph.settings import Settings
+
+Uses = Mapping[tuple[str, str], Iterable[str]]
+EVERYBODY = 1024
+"""Accounts of the source: log2 of it is 10."""
+
+
+def people(name: str, number: int) -> list[str]:
+    return [f"{name}{i:02d}" for i in range(number)]
+
+
+def world(uses: Uses, *cores: list[str], everybody: int = EVERYBODY) -> tuple[BipartiteGraph, NDArray[np.int64]]:
+    """A graph of `everybody` accounts, each with a card of its own, and the cores as labels."""
+    named = sorted({a for users in uses.values() for a in users} | {a for core in cores for a in core})
+    everyone = named + strangers(everybody - len(named))
+    graph = graph_of({**uses, **{("payment", f"own-{a}"): [a] for a in everyone}})
+    label = np.full(everybody, -1, np.int64)
+    names = graph.accounts["account_id"].to_list()
+    for number, core in enumerate(cores):
+        label[[names.index(a) for a in core]] = number
+    return graph, label
+
+
+def merged(graph: BipartiteGraph, label: NDArray[np.int64], activity: Activity | None = None) -> list[set[str]]:
+    """The groups that merging leaves, in order of their first member."""
+    return groups(graph, merge_cores(graph, label, activity))
+
+
+def groups(graph: BipartiteGraph, label: NDArray[np.int64]) -> list[set[str]]:
+    names = graph.accounts["account_id"].to_list()
+    found = [{names[i] for i in np.flatnonzero(label == c)} for c in np.unique(label[label >= 0])]
+    return sorted(found, key=min)
+
+
+# --- merging
+
+
+def drawn_from(n_a: int, s_a: int, n_b: int, s_b: int, p: float) -> float:
+    """Bits for "B is drawn from A's group", written down once more."""
+    q = (n_a + p) / (s_a + 1)
+    return n_b * log2(q / p) - s_b * (q - p) * log2(e)
+
+
+def test_two_fragments_with_the_same_narrow_templates_are_one() -> None:
+    a, b = people("a", 6), people("b", 6)
+    # each template alone: 6 of 6 here and there, nobody elsewhere: tens of bits
+    assert 5 * drawn_from(6, 6, 6, 6, 1 / EVERYBODY) > 10 * MERGE_MARGIN
+    graph, label = world({("template", f"t{i}"): [*a, *b] for i in range(5)}, a, b)
+    assert merged(graph, label) == [{*a, *b}]
+
+
+def test_fragments_merge_along_a_chain_and_others_stay() -> None:
+    a, b, c, other = (people(x, 5) for x in "abcx")
+    uses = {("template", f"ab{i}"): [*a, *b] for i in range(3)} | {("template", f"bc{i}"): [*b, *c] for i in range(3)}
+    uses |= {("template", "x"): other}
+    graph, label = world(uses, a, b, c, other)
+    assert merged(graph, label) == [{*a, *b, *c}, set(other)]
+
+
+def test_the_first_merge_can_make_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b, c = people("a", 6), people("b", 6), people("c", 12)
+    uses = {("template", f"ab{i}"): [*a, *b] for i in range(5)} | {("template", "u"): [*a[:2], *b[:2], *c[:6]]}
+    graph, label = world(uses, a, b, c)
+    # c fits the whole better than either half; log2 of the pairs of three cores is asked first, of two cores then
+    half = min(drawn_from(2, 6, 6, 12, 2 / EVERYBODY), drawn_from(6, 12, 2, 6, 2 / EVERYBODY)) - 2 * log2(3)
+    whole = min(drawn_from(4, 12, 6, 12, 1 / EVERYBODY), drawn_from(6, 12, 4, 12, 1 / EVERYBODY)) - 2 * log2(2)
+    assert half < whole
+    monkeypatch.setattr(joining, "MERGE_MARGIN", whole - 0.01)
+    assert merged(graph, label) == [{*a, *b, *c}]
+    monkeypatch.setattr(joining, "MERGE_MARGIN", whole + 0.01)
+    assert merged(graph, label) == [{*a, *b}, set(c)]
+
+
+def test_two_cores_behind_one_providers_ranges_stay_two() -> None:
+    # the strongest case for a merger, were ranges telling: everyone of both uses all ten, and nobody else does
+    a, b = people("a", 20), people("b", 20)
+    ranges = {("ip_range", f"198.51.{i}.0/24"): [*a, *b] for i in range(10)}
+    own = {("template", f"{x[0]}-{i}"): x for x in (a, b) for i in range(3)}
+    graph, label = world({**ranges, **own}, a, b)
+    assert merged(graph, label) == [set(a), set(b)]
+    # nor when they work, each in its own time
+    activity = waves(graph, label, np.random.default_rng(1), np.random.default_rng(2))
+    assert merged(graph, label, activity) == [set(a), set(b)]
+
+
+def waves(graph: BipartiteGraph, label: NDArray[np.int64], *clocks: np.random.Generator) -> Activity:
+    """Every member of core c sends one request at each of 60 moments within 30 days, drawn by the core's clock."""
+    per_day = 24 * 60 // SLOT_MINUTES
+    first = 20_000 * per_day
+    account, slot = [], []
+    for core, clock in enumerate(clocks):
+        moments = first + clock.choice(30 * per_day, 60, replace=False)
+        for member in np.flatnonzero(label == core).tolist():
+            account += [member] * len(moments)
+            slot += moments.tolist()
+    order = np.lexsort((slot, account))
+    return Activity(
+        np.array(account)[order], np.array(slot)[order], np.ones(len(order), np.int64), graph.accounts.height
+    )
+
+
+def test_two_cores_behind_one_providers_ranges_that_keep_the_same_time_are_one() -> None:
+    a, b = people("a", 20), people("b", 20)
+    assert len(a) > SMALL_CORE
+    graph, label = world({("ip_range", f"198.51.{i}.0/24"): [*a, *b] for i in range(10)}, a, b)
+    in_step = waves(graph, label, np.random.default_rng(1), np.random.default_rng(1))
+    assert merged(graph, label, in_step) == [{*a, *b}]
+    # time alone joins nobody
+    graph, label = world({}, a, b)
+    assert merged(graph, label, in_step) == [set(a), set(b)]
+
+
+def test_an_office_in_which_few_ring_members_log_in_stays_apart() -> None:
+    ring, office = people("r", 40), people("o", 30)
+    p = 1 / EVERYBODY
+    # the office looks drawn from the ring's group, and the ring does not look drawn from the office's
+    assert drawn_from(3, 40, 30, 30, p) > 100 > 0 > drawn_from(30, 30, 3, 40, p)
+    uses = {("template", f"tool{i}"): [*office, *ring[:3]] for i in range(5)}
+    uses |= {("template", f"script{i}"): ring for i in range(5)}
+    graph, label = world(uses, ring, office)
+    assert merged(graph, label) == [set(office), set(ring)]
+
+
+def test_an_office_in_which_the_whole_ring_logs_in_is_the_rings() -> None:
+    ring, office = people("r", 40), people("o", 30)
+    graph, label = world({("template", f"tool{i}"): [*office, *ring] for i in range(5)}, ring, office)
+    assert merged(graph, label) == [{*office, *ring}]
+
+
+@pytest.mark.parametrize(
+    ("n_a", "s_a", "n_b", "s_b", "elsewhere"),
+    [(4, 4, 4, 4, 0), (5, 8, 4, 4, 0), (4, 4, 3, 9, 6), (8, 8, 2, 3, 40)],
+)
+def test_the_bits_of_a_merger_are_what_the_formula_says(
+    monkeypatch: pytest.MonkeyPatch, n_a: int, s_a: int, n_b: int, s_b: int, elsewhere: int
+) -> None:
+    a, b = people("a", s_a), people("b", s_b)
+    users = [*a[:n_a], *b[:n_b], *people("elsewhere", elsewhere)]
+    graph, label = world({("template", "t"): users}, a, b)
+    # used by at least one elsewhere, or nothing could be said with logarithms
+    p = max(elsewhere, 1) / EVERYBODY
+    bits = min(drawn_from(n_a, s_a, n_b, s_b, p), drawn_from(n_b, s_b, n_a, s_a, p))
+    assert bits > 0
+    asked = 2 * log2(2)  # two cores
+    monkeypatch.setattr(joining, "MERGE_MARGIN", bits - asked - 0.001)
+    assert merged(graph, label) == [{*a, *b}]
+    monkeypatch.setattr(joining, "MERGE_MARGIN", bits - asked + 0.001)
+    assert merged(graph, label) == [set(a), set(b)]
+
+
+def test_the_bits_of_several_identifiers_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = people("a", 4), people("b", 4)
+    graph, label = world({("template", f"t{i}"): [*a, *b] for i in range(3)}, a, b)
+    bits = 3 * drawn_from(4, 4, 4, 4, 1 / EVERYBODY)
+    monkeypatch.setattr(joining, "MERGE_MARGIN", bits - 2 - 0.01)
+    assert merged(graph, label) == [{*a, *b}]
+    monkeypatch.setattr(joining, "MERGE_MARGIN", bits - 2 + 0.01)
+    assert merged(graph, label) == [set(a), set(b)]
+
+
+def test_an_identifier_that_one_account_of_a_core_uses_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = people("a", 4), people("b", 4)
+    uses = {("template", f"t{i}"): [*a, b[0]] for i in range(9)}
+    graph, label = world(uses, a, b)
+    monkeypatch.setattr(joining, "MERGE_MARGIN", -1e9)
+    assert merged(graph, label) == [set(a), set(b)]
+
+
+def test_one_core_or_none_stays_as_it_is() -> None:
+    a = people("a", 4)
+    graph, label = world({("template", "t"): a}, a)
+    assert merged(graph, label) == [set(a)]
+    assert merged(graph, np.full(EVERYBODY, -1, np.int64)) == []
+
+
+# --- attaching
+
+
+def attached(graph: BipartiteGraph, label: NDArray[np.int64]) -> dict[str, tuple[int, float]]:
+    """Cluster and bits of the accounts that attaching adds or moves."""
+    found, gained = attach(graph, weigh(graph, Settings()), label)
+    assert not gained[found == label].any()
+    names = graph.accounts["account_id"].to_list()
+    return {names[i]: (int(found[i]), float(gained[i])) for i in np.flatnonzero(found != label)}
+
+
+CORE = people("m", 8)
+
+
+def test_a_template_and_a_range_attach_by_the_bits_of_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, label = world({("template", "t"): [*CORE, "x"], ("ip_range", "198.51.100.0/24"): [*CORE, "x"]}, CORE)
+    # each: nine users, eight of the core: log2(8 / 2) = 2, and the prior is log2(8 / 1024) = -7, so worth 9
+    net = 9 + 9 - 7
+    assert net > ATTACH_NET
+    assert attached(graph, label) == {"x": (0, net + 10)}
+    monkeypatch.setattr(joining, "ATTACH_NET", net)
+    assert list(attached(graph, label)) == ["x"]
+    monkeypatch.setattr(joining, "ATTACH_NET", net + 0.001)
+    assert attached(graph, label) == {}
+
+
+def test_one_identifier_attaches_nobody_whatever_it_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "ATTACH_NET", -100.0)
+    graph, label = world({("template", "t"): [*CORE, "x"], ("ip_range", "198.51.100.0/24"): [*CORE, "y"]}, CORE)
+    assert attached(graph, label) == {}
+
+
+def test_what_nobody_outside_uses_attaches_nobody() -> None:
+    graph, label = world({("template", "t"): CORE, ("ip_range", "198.51.100.0/24"): CORE}, CORE)
+    assert attached(graph, label) == {}
+
+
+def test_circumstantial_identifiers_alone_count_where_the_cluster_holds_most_users() -> None:
+    most = {("ip_range", "198.51.100.0/24"): [*CORE, "x"], ("tls", "handshake"): [*CORE, "x"]}
+    graph, label = world(most, CORE)
+    assert attached(graph, label) == {"x": (0, 9 + 9 - 7 + 10)}
+
+
+@pytest.mark.parametrize("wide", ["ip_range", "tls"])
+def test_circumstantial_identifiers_of_which_it_holds_a_minority_do_not(
+    monkeypatch: pytest.MonkeyPatch, wide: str
+) -> None:
+    # eight of seventeen users: a further user is more likely one of the others
+    monkeypatch.setattr(joining, "ATTACH_NET", -100.0)
+    uses = {("ip_range", "198.51.100.0/24"): [*CORE, "x"], ("tls", "handshake"): [*CORE, "x"]}
+    uses = {k: users + people("other", 8) if k[0] == wide else users for k, users in uses.items()}
+    graph, label = world(uses, CORE)
+    assert attached(graph, label) == {}
+
+
+def test_a_telling_identifier_lets_a_range_of_many_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    uses = {("template", "t"): [*CORE, "x"], ("ip_range", "198.51.100.0/24"): [*CORE, "x", *people("other", 8)]}
+    graph, label = world(uses, CORE)
+    # the range: log2(8 / (17 - 8 + 1)) + 7
+    net = 9 + (log2(8 / 10) + 7) - 7
+    monkeypatch.setattr(joining, "ATTACH_NET", net - 0.001)
+    found = attached(graph, label)
+    assert list(found) == ["x"]
+    assert found["x"] == (0, pytest.approx(net + 10, abs=0.001))
+
+
+def test_further_identifiers_of_a_kind_count_at_most_what_is_left_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "ATTACH_NET", -100.0)
+    graph, label = world({("template", "t"): [*CORE, "x"], ("template", "u"): [*CORE, "x"]}, CORE)
+    evidence = weigh(graph, Settings())
+    further = dict(zip(graph.identifiers["value"], evidence.further.tolist(), strict=True))["u"]
+    assert further < 9
+    found = attached(graph, label)
+    assert found["x"] == (0, pytest.approx(9 + further - 7 + 10, abs=0.002))
+
+
+def test_a_cluster_that_holds_less_than_a_twentieth_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "ATTACH_NET", -100.0)
+    crowd = people("crowd", 153)  # 8 of 161
+    graph, label = world({("template", "t"): [*CORE, *crowd], ("template", "u"): [*CORE, *crowd]}, CORE)
+    assert attached(graph, label) == {}
+
+
+def test_of_two_clusters_the_one_with_more_evidence_takes_the_account() -> None:
+    a, b = people("a", 8), people("b", 8)
+    uses = {
+        ("template", "ta"): [*a, "x"], ("ip_range", "198.51.100.0/24"): [*a, "x"],
+        ("template", "tb"): [*b, "x"], ("ip_range", "203.0.113.0/24"): [*b, "x"], ("tls", "hb"): [*b, "x"],
+    }  # fmt: skip
+    graph, label = world(uses, a, b)
+    assert attached(graph, label)["x"][0] == 1
+    graph, label = world(uses, b, a)
+    assert attached(graph, label)["x"][0] == 0
+
+
+def test_a_small_core_is_attached_whole() -> None:
+    small = people("s", SMALL_CORE)
+    # no member shares both identifiers with the core; together they do: nine users, as if the small core were one
+    uses = {("template", "t"): [*CORE, small[0]], ("ip_range", "198.51.100.0/24"): [*CORE, small[1]]}
+    graph, label = world(uses, CORE, small)
+    assert attached(graph, label) == dict.fromkeys(small, (0, 9 + 9 - 7 + 10))
+    larger = [*small, "s-more"]
+    graph, label = world(uses, CORE, larger)
+    assert attached(graph, label) == {}
+
+
+def test_nothing_is_attached_to_nothing() -> None:
+    graph, _ = world({("template", "t"): CORE})
+    nobody = np.full(EVERYBODY, -1, np.int64)
+    assert attached(graph, nobody) == {}

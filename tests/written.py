@@ -1,0 +1,52 @@
+"""Sources written by hand: a table is a CSV text or a frame, and a source is a folder of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import polars as pl
+
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.links import build_graph
+from hydragraph.loaders import open_source
+from hydragraph.settings import Settings
+
+Link = tuple[str, str, str]
+"""Account, kind, value."""
+
+
+def source_of(folder: Path, **tables: str | pl.DataFrame) -> Path:
+    """A source in `folder`: a text becomes <name>.csv (blanks around commas and lines are dropped), a frame a Parquet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        if isinstance(table, pl.DataFrame):
+            table.write_parquet(folder / f"{name}.parquet")
+        else:
+            lines = (",".join(cell.strip() for cell in line.split(",")) for line in table.strip().splitlines())
+            (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    return folder
+
+
+def graph_from(folder: Path, settings: Settings | None = None, **tables: str | pl.DataFrame) -> BipartiteGraph:
+    """The graph of a source made of these tables."""
+    settings = settings or Settings()
+    return build_graph(open_source(source_of(folder, **tables), settings=settings), settings)
+
+
+def named(graph: BipartiteGraph) -> dict[Link, tuple[int, dt.datetime | None, dt.datetime | None]]:
+    """Count, first and last time of every link, by account, kind and value."""
+    links = graph.links.select(
+        account=graph.accounts["account_id"].gather(graph.links["account"]),
+        kind=graph.identifiers["kind"].gather(graph.links["identifier"]),
+        value=graph.identifiers["value"].gather(graph.links["identifier"]),
+        count="count",
+        first="first_seen",
+        last="last_seen",
+    )
+    return {row[:3]: row[3:] for row in links.iter_rows()}
+
+
+def day(number: int, hour: int = 0) -> dt.datetime:
+    """That day of January 2026, in UTC."""
+    return dt.datetime(2026, 1, number, hour, tzinfo=dt.UTC)
