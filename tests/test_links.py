@@ -208,6 +208,16 @@ def test_an_account_given_twice_opens_at_the_earliest_and_closes_at_the_latest(t
     ]
 
 
+def test_a_placeholder_names_no_organisation(tmp_path: Path) -> None:
+    graph = graph_from(
+        tmp_path,
+        accounts="account_id,org_id\na,none\nb,N/A\nc, firm \nd,\ne,00ABCDEF",
+        links="account_id,kind,value\na,device,d",
+    )
+    # hexadecimal text has one spelling, as for every identifier
+    assert graph.accounts["org_id"].to_list() == [None, None, "firm", None, "00abcdef"]
+
+
 def test_activity_counts_requests_tokens_and_refusals(tmp_path: Path) -> None:
     graph = graph_from(
         tmp_path,

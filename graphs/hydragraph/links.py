@@ -28,7 +28,7 @@ def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
     A link's count is the number of requests (or the count given in `links`) plus one for each row that declares it in
     api_keys or payments; first_seen is the earliest and last_seen the latest time of all its sources. Accounts are the
     union over all tables, also those without any identifier. Accounts given twice are merged: earliest opening, latest
-    closing, and of two texts the one that sorts last.
+    closing, and of two texts the one that sorts last. Organisations are normalised like identifiers.
 
     accounts of the result: account_id, created_at, closed_at, close_reason, org_id, channel, first_seen, last_seen,
     events, tokens, limited (requests answered 429).
@@ -43,7 +43,8 @@ def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
         parts.setdefault(kind, []).append(_unify(kind, _grouped(rows, codes), settings))
     identifiers, links = _code(parts)
     identifiers = _with_known(source, identifiers)
-    return BipartiteGraph(_with_spans(accounts, links), identifiers, links.sort("account", "identifier"))
+    accounts = _with_organisations(_with_spans(accounts, links), settings)
+    return BipartiteGraph(accounts, identifiers, links.sort("account", "identifier"))
 
 
 def _link_rows(source: Source) -> Iterator[tuple[str, pl.LazyFrame]]:
@@ -181,6 +182,15 @@ def _with_spans(accounts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
         first_seen=pl.coalesce("first_seen", found["link_first"]),
         last_seen=pl.coalesce("last_seen", found["link_last"]),
     )
+
+
+def _with_organisations(accounts: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """org_id normalised: a placeholder names no organisation, or everybody would belong to it."""
+    raw = accounts["org_id"].drop_nulls().unique()
+    if raw.is_empty():
+        return accounts
+    value = normalise("org", raw, settings)
+    return accounts.with_columns(pl.col("org_id").replace_strict(raw, value, default=None, return_dtype=pl.String))
 
 
 def _with_known(source: Source, identifiers: pl.DataFrame) -> pl.DataFrame:
