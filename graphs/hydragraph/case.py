@@ -16,7 +16,7 @@ import polars as pl
 
 from hydragraph.bipartite import networkx_graph
 from hydragraph.errors import CaseExists, NotACase, UnknownName
-from hydragraph.schema import OUTPUT
+from hydragraph.schema import INPUT, OUTPUT
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -287,7 +287,11 @@ def write_case(
         if out.exists():
             old = building.with_name(building.name + "-old")
             out.replace(old)
-            building.replace(out)
+            try:
+                building.replace(out)
+            except BaseException:
+                old.replace(out)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         else:
             building.replace(out)
@@ -300,7 +304,9 @@ def refuse_to_replace(out: Path, *, force: bool) -> None:
     """Raise CaseExists unless `out` is free, an empty folder, or a case that may be replaced."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / MANIFEST).is_file():
+    # other programs call their files manifest.json too, and accounts.parquet may be somebody's source
+    own = any((out / f"{name}.parquet").is_file() for name in OUTPUT if name not in INPUT)
+    if not own or not (out / MANIFEST).is_file():
         raise CaseExists("the output folder exists and is not a case; choose another folder")
     if not force:
         raise CaseExists("a case is there already; choose another folder or replace it with --force")
