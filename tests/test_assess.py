@@ -1,0 +1,274 @@
+"""From signals to an assessment, on two made-up hypotheses whose posterior fits on a slip of paper, and on the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as example_settings
+from hypothesis import strategies as st
+
+from hand import graph_of, strangers
+from hydragraph import assess as module
+from hydragraph.assess import (
+    COORDINATED,
+    COORDINATED_AT,
+    CUTS,
+    INNOCENT,
+    REVIEW_AT,
+    SIZE,
+    SMALLEST_LEAD,
+    TEMPER,
+    UNKNOWN,
+    Assessed,
+    Hypothesis,
+    assess,
+)
+from hydragraph.communities import Clusters
+from hydragraph.evidence import weigh
+from hydragraph.schema import ASSESSMENTS
+from hydragraph.settings import Settings
+from hydragraph.signals import SIGNALS, Measured, View
+
+EVEN = (0.25, 0.5, 0.25)
+
+
+def hypothesis(name: str, prior: float, **expects: tuple[float, float, float]) -> Hypothesis:
+    """A hypothesis that expects nothing in particular of the signals not named."""
+    return Hypothesis(name, f"a {name}", prior, {**dict.fromkeys(CUTS, EVEN), **expects})
+
+
+def view_of(*sizes: int, breaks: float = 20.0, others: int = 0) -> View:
+    """Clusters of these sizes; all accounts have a card of their own, so that 2 ** prior is their number."""
+    names = strangers(sum(sizes) + others)
+    graph = graph_of({("payment", a): [a] for a in names})
+    label = np.repeat([*range(len(sizes)), -1], [*sizes, others])
+    clusters = Clusters(label, label >= 0, np.zeros(len(label)), np.full(len(sizes), breaks))
+    return View(graph, weigh(graph, Settings()), clusters, np.zeros((0, 24), np.int64), np.zeros(0, np.int64))
+
+
+def measured(**signals: float | list[float]) -> dict[str, Measured]:
+    """Value (or p-value, for the signals that have a test) in each cluster; the baseline is 0.1."""
+    out = {}
+    for name, given_ in signals.items():
+        figure = np.atleast_1d(np.array(given_, float))
+        tested = name in {"bans", "creation_burst", "replacement"}
+        out[name] = Measured(np.full(len(figure), 0.5), 0.1, figure) if tested else Measured(figure, 0.1)
+    return out
+
+
+def judged(view: View, signals: Mapping[str, Measured], chance: float | list[float] = 0.0) -> Assessed:
+    return assess(view, signals, np.broadcast_to(np.array(chance, float), view.count).copy())
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One ring to four clubs; a ring is banned more often, and a club pays with one card."""
+    monkeypatch.setattr(module, "COORDINATED", hypothesis("ring", 0.2, bans=(0.1, 0.1, 0.8), one_payer=(0.8, 0.1, 0.1)))
+    monkeypatch.setattr(module, "INNOCENT", (hypothesis("club", 0.8, bans=(0.8, 0.1, 0.1), one_payer=(0.1, 0.1, 0.8)),))
+
+
+BANNED = 10.0 ** -(CUTS["bans"][1] + 1)
+"""A p-value beyond the cut of the high level."""
+
+
+# --- hypotheses
+
+
+def test_a_hypothesis_must_name_every_signal() -> None:
+    expects = dict.fromkeys(CUTS, EVEN)
+    del expects["bans"]
+    with pytest.raises(ValueError, match=r"hypothesis odd: expects must name the signals .*bans"):
+        Hypothesis("odd", "an odd one", 0.1, expects)
+    with pytest.raises(ValueError, match="must name"):
+        Hypothesis("odd", "an odd one", 0.1, {**dict.fromkeys(CUTS, EVEN), "shoe_size": EVEN})
+
+
+@pytest.mark.parametrize("levels", [(0.5, 0.5, 0.5), (0.2, 0.2, 0.2), (0.0, 0.5, 0.5), (-0.5, 1.0, 0.5)])
+def test_the_levels_of_a_signal_are_shares_that_make_a_whole(levels: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match="hypothesis odd: the levels of bans"):
+        hypothesis("odd", 0.1, bans=levels)
+
+
+def test_the_declared_hypotheses_are_apart_and_said_in_words() -> None:
+    declared = (COORDINATED, *INNOCENT)
+    assert len({h.name for h in declared}) == len({h.title for h in declared}) == len(declared)
+    assert UNKNOWN not in {h.name for h in declared}
+    assert all(0 < h.prior < 1 and h.title for h in declared)
+    assert all(low < high for low, high in CUTS.values())
+
+
+# --- the posterior
+
+
+@pytest.mark.usefixtures("two")
+def test_the_score_is_the_posterior_of_the_coordinated_hypothesis() -> None:
+    # bans high: 0.8 against 0.1, one payer low: 0.8 against 0.1, a size of 20 the same for both: odds 1/4 * 64^temper
+    odds = 0.2 / 0.8 * 64**TEMPER
+    found = judged(view_of(20), measured(bans=BANNED, one_payer=0.0))
+    assert found.score.tolist() == [round(odds / (1 + odds), 4)]
+    # one payer high: the two signals cancel, and the prior stays
+    found = judged(view_of(20), measured(bans=BANNED, one_payer=1.0))
+    assert found.score.tolist() == [0.2]
+    # both against: 1/4 / 64^temper
+    odds = 0.2 / 0.8 / 64**TEMPER
+    found = judged(view_of(20), measured(bans=1.0, one_payer=1.0))
+    assert found.score.tolist() == [round(odds / (1 + odds), 4)]
+    assert found.assessment == ["explained"]
+    assert found.hypothesis == ["club"]
+
+
+@pytest.mark.usefixtures("two")
+def test_a_signal_that_does_not_apply_changes_nothing() -> None:
+    alone = judged(view_of(20), measured(bans=BANNED))
+    with_nan = judged(view_of(20), measured(bans=BANNED, one_payer=float("nan")))
+    assert with_nan.score.tolist() == alone.score.tolist()
+
+
+@pytest.mark.parametrize("signal", sorted(set(CUTS) - {SIZE}))
+def test_levels_begin_at_their_cuts(monkeypatch: pytest.MonkeyPatch, signal: str) -> None:
+    low, high = CUTS[signal]
+    monkeypatch.setattr(module, "COORDINATED", hypothesis("ring", 0.5, **{signal: (0.1, 0.3, 0.6)}))
+    monkeypatch.setattr(module, "INNOCENT", (hypothesis("club", 0.5, **{signal: (1 / 3, 1 / 3, 1 / 3)}),))
+    monkeypatch.setattr(module, "_DISCERNING", frozenset({signal}))
+    values = np.array([low * 0.999, low * 1.001, high * 0.999, high * 1.001])
+    if signal in {"bans", "creation_burst", "replacement"}:
+        given_ = Measured(np.full(4, 0.5), 0.1, 10.0**-values)
+    elif signal == "range_breadth":
+        given_ = Measured(values * 4, 4.0)
+    else:
+        given_ = Measured(values, 0.1)
+    found = judged(view_of(10, 10, 10, 10), {signal: given_})
+    odds = [(p * 3) ** TEMPER for p in (0.1, 0.3, 0.3, 0.6)]
+    assert found.score.tolist() == [pytest.approx(o / (1 + o), abs=1e-4) for o in odds]
+
+
+def test_the_real_hypotheses_are_weighed_as_the_formula_says() -> None:
+    # a cluster of 50, all levels high but one place, which is low
+    signals = measured(payment_reuse=1.0, one_place=0.0, bans=BANNED)
+    levels = {SIZE: 2 if CUTS[SIZE][1] <= 50 else 1, "payment_reuse": 2, "one_place": 0, "bans": 2}
+    weight = [
+        h.prior * np.prod([h.expects[s][k] for s, k in levels.items()]) ** TEMPER for h in (COORDINATED, *INNOCENT)
+    ]
+    found = judged(view_of(50), signals)
+    assert found.score.tolist() == [pytest.approx(weight[0] / sum(weight), abs=1e-4)]
+    assert found.hypothesis == [INNOCENT[int(np.argmax(weight[1:]))].name]
+
+
+# --- what can never be said
+
+
+@pytest.fixture
+def clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bans leave no doubt."""
+    monkeypatch.setattr(module, "COORDINATED", hypothesis("ring", 0.5, bans=(0.0005, 0.0005, 0.999)))
+    monkeypatch.setattr(module, "INNOCENT", (hypothesis("club", 0.5, bans=(0.999, 0.0005, 0.0005)),))
+
+
+@pytest.mark.usefixtures("clear")
+def test_fewer_than_three_accounts_are_never_coordinated() -> None:
+    assert SMALLEST_LEAD == 3
+    found = judged(view_of(2, 3), measured(bans=[BANNED, BANNED]))
+    assert found.score[0] == found.score[1] > COORDINATED_AT
+    assert found.assessment == ["review", "coordinated"]
+
+
+@pytest.mark.usefixtures("clear")
+def test_what_chance_gives_as_well_is_never_coordinated() -> None:
+    found = judged(view_of(5, 5, 5, 2), measured(bans=[BANNED] * 4), [0, 0.99, 1, 0])
+    assert found.score.tolist() == [found.score[0]] * 4
+    assert found.score[0] > COORDINATED_AT
+    assert found.assessment == ["coordinated", "coordinated", "review", "review"]
+
+
+share = st.floats(0, 1) | st.just(float("nan"))
+SHARES = sorted(set(CUTS) - {SIZE, "bans", "creation_burst", "replacement", "range_breadth"})
+
+
+@example_settings(max_examples=60, deadline=None)
+@given(
+    shares=st.fixed_dictionaries({}, optional=dict.fromkeys(SHARES, share)),
+    tested=st.fixed_dictionaries({}, optional={s: st.floats(0, 1) for s in ("bans", "creation_burst", "replacement")}),
+    size=st.integers(2, 60),
+    chance=st.floats(0, 3),
+)
+def test_whatever_was_measured(shares: dict[str, float], tested: dict[str, float], size: int, chance: float) -> None:
+    found = judged(view_of(size, breaks=30), measured(**shares, **tested), chance)
+    score, said = float(found.score[0]), found.assessment[0]
+    assert 0 <= score <= 1
+    assert said in ASSESSMENTS
+    assert len(found.explanation[0]) >= 20
+    assert str(size) in found.explanation[0]
+    if said == "coordinated":
+        assert score >= COORDINATED_AT
+        assert size >= SMALLEST_LEAD
+        assert chance < 1
+    if score < REVIEW_AT and found.hypothesis[0] != UNKNOWN:
+        assert said == "explained"
+    assert found.hypothesis[0] in {UNKNOWN, *(h.name for h in INNOCENT)}
+
+
+# --- where nothing discerns
+
+
+def test_a_source_that_cannot_tell_says_so_and_leaves_it_to_a_person() -> None:
+    # 2^10 accounts, held by 13 bits: half of 1 - 2^(10 - 13)
+    view = view_of(40, 2, breaks=13.0, others=1024 - 42)
+    found = judged(view, measured(payment_reuse=[1.0, 1.0], template_reuse=[1.0, 0.0]))
+    assert found.hypothesis == [UNKNOWN, UNKNOWN]
+    assert found.assessment == ["review", "review"]
+    assert found.score.tolist() == [0.5 * (1 - 1 / 8)] * 2
+    assert found.explanation[0].startswith("40 accounts are tied by what they share.")
+    assert "a person has to look" in found.explanation[0]
+    assert found.against == ["", ""]
+
+
+def test_one_cluster_may_be_discerned_and_another_not() -> None:
+    found = judged(view_of(10, 10), measured(one_place=[1.0, float("nan")], payment_reuse=[1.0, 1.0]))
+    assert found.hypothesis[0] != UNKNOWN
+    assert found.hypothesis[1] == UNKNOWN
+
+
+# --- sentences
+
+
+def said(name: str, signals: Mapping[str, Measured], i: int = 0) -> str:
+    return SIGNALS[name].sentence(float(signals[name].value[i]), signals[name].baseline)
+
+
+@pytest.mark.usefixtures("clear")
+def test_the_sentence_why_is_made_of_the_signals_that_speak_for_it() -> None:
+    signals = measured(bans=BANNED, one_place=1.0)
+    found = judged(view_of(7), signals)
+    assert found.explanation == [f"7 accounts are tied together. {said('bans', signals)}"]
+    assert found.against == [""]
+
+
+@pytest.mark.usefixtures("two")
+def test_a_lead_says_what_speaks_for_it_and_what_against(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REVIEW_AT", 0.1)
+    signals = measured(bans=BANNED, one_payer=1.0)
+    found = judged(view_of(7), signals)
+    assert found.assessment == ["review"]
+    assert found.explanation == [f"7 accounts may be a club, or one controller. {said('bans', signals)}"]
+    assert found.against == [said("one_payer", signals)]
+
+
+@pytest.mark.usefixtures("two")
+def test_an_explained_cluster_says_what_it_looks_like() -> None:
+    signals = measured(bans=1.0, one_payer=1.0)
+    found = judged(view_of(7), signals)
+    assert found.assessment == ["explained"]
+    assert found.explanation[0].startswith("Looks like a club of 7 accounts.")
+    assert said("one_payer", signals) in found.explanation[0]
+    assert found.against == [""]
+
+
+def test_no_clusters_are_no_judgements() -> None:
+    found: Any = judged(view_of(others=4), {})
+    assert (found.score.tolist(), found.assessment, found.hypothesis, found.explanation, found.against) == (
+        [], [], [], [], [],
+    )  # fmt: skip
