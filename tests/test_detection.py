@@ -7,7 +7,7 @@ import pytest
 
 from hand import graph_of, strangers
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.chance import expected_by_chance, rewire
+from hydragraph.chance import found_by_chance, rewire
 from hydragraph.communities import Clusters, find_clusters
 from hydragraph.evidence import weigh
 from hydragraph.settings import Settings
@@ -147,7 +147,7 @@ def test_rewiring_keeps_degrees_and_chance_finds_no_rings() -> None:
     evidence = weigh(graph, Settings())
     clusters = find_clusters(graph, evidence, find_ties(graph, evidence))
     # six accounts hold twelve card links: shuffled among themselves they tie each other again, so chance is not nil
-    assert expected_by_chance(graph, evidence, clusters, Settings()).shape == (2,)
+    assert found_by_chance(graph, evidence, Settings()).expected(clusters).shape == (2,)
 
 
 def test_an_empty_graph_has_no_clusters() -> None:

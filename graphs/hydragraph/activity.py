@@ -93,8 +93,10 @@ class Activity:
         days = np.maximum((stop - start) / _DAY, 0) + 1.0
         share_a = np.minimum(days / ((last - first)[a] / _DAY + 1.0), 1.0)
         share_b = np.minimum(days / ((last - first)[b] / _DAY + 1.0), 1.0)
-        habits = self._habits
-        usual = (habits[a].astype(np.float64) * habits[b] * _WEEK[None, :]).sum(axis=1) * share_a * share_b / days
+        involved, at = np.unique(np.concatenate([a, b]), return_inverse=True)
+        habits = self._habits(involved)
+        both = habits[at[: len(a)]].astype(np.float64) * habits[at[len(a) :]]
+        usual = (both * _WEEK[None, :]).sum(axis=1) * share_a * share_b / days
         best = np.zeros(len(a))
         for window, matrix in zip(WINDOWS_MINUTES, self._windows, strict=True):
             n = np.asarray(matrix[a].multiply(matrix[b]).sum(axis=1)).ravel().astype(np.float64)
@@ -127,12 +129,13 @@ class Activity:
         line = row[group[account[inside]]]
         series = np.zeros((len(wanted), days * per_day), np.float32)
         series[line[line >= 0], window[inside][line >= 0]] = 1
-        for i, (x, y) in enumerate(zip(a.tolist(), b.tolist(), strict=True)):
-            by_day_x, by_day_y = (series[row[g]].reshape(days, per_day) for g in (x, y))
-            # entry (i, j): quarters in which x on day i and y on day j begin together
-            shared = by_day_x @ by_day_y.T
-            shifted = np.array([shared.diagonal(s).sum() + shared.diagonal(s - days).sum() for s in range(1, days)])
-            found[i] = (shared.trace() - shifted.mean()) / max(float(shifted.std()), 1.0)
+        day = np.arange(days)
+        later = (day[None, :] + day[:, None]) % days
+        for i, (x, y) in enumerate(zip(row[a].tolist(), row[b].tolist(), strict=True)):
+            # entry (i, j): quarters in which x on day i and y on day j begin together; then summed for each shift
+            shared = series[x].reshape(days, per_day) @ series[y].reshape(days, per_day).T
+            by_shift = shared[day[None, :], later].sum(axis=1)
+            found[i] = (by_shift[0] - by_shift[1:].mean()) / max(float(by_shift[1:].std()), 1.0)
         return found
 
     def joins_in(self, group: NDArray[np.int64], who: NDArray[np.int64], to: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -180,14 +183,18 @@ class Activity:
         first[self.account[::-1]] = self.slot[::-1]
         return first, last
 
-    @cached_property
-    def _habits(self) -> NDArray[np.float32]:
-        """Bursts begun by hour of day, on working days and at weekends; shape (accounts, 48), neighbours smoothed in."""
+    def _habits(self, wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Bursts the `wanted` accounts (sorted) begin by hour of day, on working days and at weekends; shape (wanted, 48),
+        neighbouring hours smoothed in."""
         account, slot = self.begins
+        row = np.full(self.accounts, -1, np.int64)
+        row[wanted] = np.arange(len(wanted))
+        keep = row[account] >= 0
+        account, slot = row[account[keep]], slot[keep]
         hour = slot % _DAY // _HOUR
         # 1970-01-01 was a Thursday: days 2 and 3 of each seven are the weekend
         weekend = np.isin(slot // _DAY % 7, (2, 3)).astype(np.int64)
-        table = np.bincount(account * _HABITS + weekend * 24 + hour, minlength=self.accounts * _HABITS)
+        table = np.bincount(account * _HABITS + weekend * 24 + hour, minlength=len(wanted) * _HABITS)
         halves = table.astype(np.float32).reshape(-1, 2, 24)
         smooth = 0.5 * halves + 0.25 * np.roll(halves, 1, axis=2) + 0.25 * np.roll(halves, -1, axis=2)
         flat: NDArray[np.float32] = smooth.reshape(-1, _HABITS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -32,22 +34,31 @@ def rewire(graph: BipartiteGraph, seed: int) -> BipartiteGraph:
     return BipartiteGraph(graph.accounts, graph.identifiers, links.filter(~again.fill_null(False)))
 
 
-def expected_by_chance(
-    graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, settings: Settings
-) -> NDArray[np.float64]:
-    """Clusters of one rewired graph with as large a core, or larger, that hold to as many bits; shape (clusters,).
+@dataclass(frozen=True)
+class Chance:
+    """What the steps find in rewired data: accounts in each core, and the bits at which it breaks."""
 
-    The evidence is that of the real data: the question is what chance makes of the same scale. One rewiring, so the
-    figure is a whole number and 0 means fewer than about 3 (95 %).
+    size: NDArray[np.int64]
+    breaks: NDArray[np.float64]
+
+    def expected(self, clusters: Clusters) -> NDArray[np.float64]:
+        """For each cluster how many have as large a core, or larger, and hold to as many bits, shape (clusters,)."""
+        core = _core_sizes(clusters)
+        if not len(core):
+            return np.zeros(0)
+        strengths, at = np.unique(np.stack([core, clusters.breaks], axis=1), axis=0, return_inverse=True)
+        counts = [np.count_nonzero((self.size >= s) & (self.breaks >= b)) for s, b in strengths]
+        return np.array(counts, dtype=np.float64)[at.ravel()]
+
+
+def found_by_chance(graph: BipartiteGraph, evidence: Evidence, settings: Settings) -> Chance:
+    """The clusters of one rewired graph, by the same steps and the evidence of the real data, without times.
+
+    One rewiring, so that expected figures are whole numbers and 0 means fewer than about 3 (95 %).
     """
     rewired = rewire(graph, settings.seed)
     found = find_clusters(rewired, evidence, find_ties(rewired, evidence))
-    size, core = _core_sizes(found), _core_sizes(clusters)
-    if not len(size):
-        return np.zeros(len(core))
-    strengths, at = np.unique(np.stack([core, clusters.breaks], axis=1), axis=0, return_inverse=True)
-    counts = [np.count_nonzero((size >= s) & (found.breaks >= b)) for s, b in strengths]
-    return np.array(counts, dtype=np.float64)[at.ravel()]
+    return Chance(_core_sizes(found), found.breaks)
 
 
 def _core_sizes(clusters: Clusters) -> NDArray[np.int64]:

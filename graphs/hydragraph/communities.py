@@ -103,14 +103,17 @@ def _split_threads(label: NDArray[np.int64], ties: Ties) -> NDArray[np.int64]:
     if not len(at):
         return label
     at = at[np.argsort(label[ties.a[at]], kind="stable")]
+    members, code = np.unique(np.concatenate([ties.a[at], ties.b[at]]), return_inverse=True)
+    a, b = code[: len(at)], code[len(at) :]
+    part = np.zeros(len(members), np.int64)
+    free = 0
+    for rows in np.split(np.arange(len(at)), np.flatnonzero(np.diff(label[ties.a[at]])) + 1):
+        inside, local = np.unique(np.concatenate([a[rows], b[rows]]), return_inverse=True)
+        found = _leiden(len(inside), local[: len(rows)], local[len(rows) :])
+        part[inside] = free + found
+        free += int(found.max()) + 1
     out = label.copy()
-    free = int(label.max()) + 1
-    for rows in np.split(at, np.flatnonzero(np.diff(label[ties.a[at]])) + 1):
-        members, code = np.unique(np.concatenate([ties.a[rows], ties.b[rows]]), return_inverse=True)
-        a, b = code[: len(rows)], code[len(rows) :]
-        part = _join_parts(_leiden(len(members), a, b), a, b)
-        out[members] = free + part
-        free += int(part.max()) + 1
+    out[members] = int(label.max()) + 1 + _join_parts(part, a, b)
     return out
 
 
@@ -149,8 +152,8 @@ def _join_parts(part: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int
 
 
 def _distinct(group: NDArray[np.int64], value: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-    pairs = np.unique(np.stack([group, value], axis=1), axis=0)
-    return np.bincount(pairs[:, 0], minlength=groups)
+    pairs = np.unique(group * (int(value.max(initial=0)) + 1) + value)
+    return np.bincount(pairs // (int(value.max(initial=0)) + 1), minlength=groups)
 
 
 def _strongest_tie(n: int, ties: Ties, label: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from hydragraph.activity import read_activity
 from hydragraph.assess import Assessed, assess
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import REPORT, Case, refuse_to_replace, write_case
-from hydragraph.chance import expected_by_chance
+from hydragraph.chance import found_by_chance
 from hydragraph.communities import Clusters, find_clusters
 from hydragraph.evidence import Evidence, weigh
 from hydragraph.links import build_graph
@@ -81,6 +82,9 @@ def analyze(
         graph = build_graph(opened, settings)
     with stages.stage("evidence"):
         evidence = weigh(graph, settings)
+    # what chance gives depends on no later step: it is worked out on the second core meanwhile
+    pool = ThreadPoolExecutor(1)
+    by_chance = pool.submit(found_by_chance, graph, evidence, settings)
     with stages.stage("activity"):
         activity = read_activity(opened, graph)
     with stages.stage("ties"):
@@ -91,7 +95,8 @@ def analyze(
         view = look(graph, evidence, clusters, activity)
         measured = measure(view)
     with stages.stage("chance"):
-        chance = expected_by_chance(graph, evidence, clusters, settings)
+        chance = by_chance.result().expected(clusters)
+        pool.shutdown()
     with stages.stage("assessment"):
         assessed = assess(view, measured, chance)
     with stages.stage("case"):

@@ -13,14 +13,14 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
 from hydragraph.identifiers import is_circumstantial
 
-PAIR_BUDGET = 20
+PAIR_BUDGET = 12
 """Pairs formed per account of the source, at most: wide identifiers beyond it only add to pairs found otherwise."""
 
 COMBINED_MARGIN = 3.0
 """Bits taken off a tie none of whose identifiers would tell on its own (log-odds of 0): pairs that belong together
 usually share one that does, so a mere coincidence of weak ones must be this much stronger."""
 
-_SMALLEST_BUDGET = 1_000_000
+_SMALLEST_BUDGET = 600_000
 _WIDEST_PAIRED = 512
 _WORTH_A_LOOK = 12.0
 _CHUNK = 4_000_000
@@ -64,17 +64,19 @@ def find_ties(
     same thing within seconds tells and within months does not.
 
     Circumstantial kinds (identifiers.py) support a tie and never make one.
-    All pairs are formed on identifiers in the order of their worth until the budget of 20 pairs per account (at least
-    1 million) is spent; identifiers wider than that, or with more than 512 accounts, form no pairs of their own and
+    All pairs are formed on identifiers in the order of their worth until the budget of 12 pairs per account (at least
+    600,000) is spent; identifiers wider than that, or with more than 512 accounts, form no pairs of their own and
     add their single best per kind to pairs found by the others. Time O(pairs log pairs).
     Not checked: pairs that share wide identifiers only; communities.py finds those as blocks.
     """
-    paired = _paired(graph, evidence)
+    circumstantial = np.array([is_circumstantial(k) for k in graph.kinds], bool)
+    # without times the circumstantial kinds can only add to pairs that others form
+    able = np.ones(len(graph.kinds), bool) if activity is not None else ~circumstantial
+    paired = _paired(graph, evidence, able)
     key, identifier, close, formed = _shares(graph, evidence, paired)
     if not len(key):
         none = np.zeros(0, np.int64)
         return Ties(none, none, np.zeros(0), none, none, formed)
-    circumstantial = np.array([is_circumstantial(k) for k in graph.kinds])
     kind = graph.kind_code[identifier]
     best = _changes(key) | _changes(kind)
     worth = np.where(best, _milli(evidence.bits)[identifier], _milli(evidence.further)[identifier]) + close
@@ -120,10 +122,11 @@ def _changes(values: NDArray[np.int64]) -> NDArray[np.bool_]:
     return new
 
 
-def _paired(graph: BipartiteGraph, evidence: Evidence) -> NDArray[np.bool_]:
-    """Which identifiers form pairs: the worthiest first, equals together, within the budget."""
+def _paired(graph: BipartiteGraph, evidence: Evidence, kinds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which identifiers of the given kinds form pairs: the worthiest first, equals together, within the budget."""
     degree = graph.degree
     able = (degree > 1) & (degree <= _WIDEST_PAIRED) & (evidence.bits > 0)
+    able &= kinds[graph.kind_code]
     pairs = degree * (degree - 1) // 2
     budget = max(_SMALLEST_BUDGET, PAIR_BUDGET * graph.accounts.height)
     rank = -evidence.logit[able]
@@ -231,6 +234,9 @@ def _closeness(
         first, second = graph.moment[a[at]], graph.moment[b[at]]
         unknown = (first < 0) | (second < 0)
         gap = np.where(unknown, np.iinfo(np.int64).max, np.abs(first - second))
+        if pairs == 1:
+            out[at] = np.where(unknown, 0, -_MILLI)
+            continue
         own = gap.reshape(-1, pairs)
         rank = np.empty_like(own)
         np.put_along_axis(rank, np.argsort(own, axis=1, kind="stable"), np.arange(1, pairs + 1)[None, :], axis=1)

@@ -31,9 +31,10 @@ def _reuse(view: View, kinds: Iterable[str]) -> Measured | None:
     account = view.graph.links["account"].to_numpy()
     identifier = view.graph.links["identifier"].to_numpy()
     everyone = np.isin(view.graph.kind_code[identifier], codes)
-    holders = np.unique(account[everyone])
-    sharers = np.unique(account[everyone & (view.graph.degree[identifier] > 1)])
-    return Measured(view.per_cluster(figure), len(sharers) / max(len(holders), 1))
+    holders, sharers = np.zeros(len(figure), bool), np.zeros(len(figure), bool)
+    holders[account[everyone]] = True
+    sharers[account[everyone & (view.graph.degree[identifier] > 1)]] = True
+    return Measured(view.per_cluster(figure), float(sharers.sum()) / max(int(holders.sum()), 1))
 
 
 def _payment(view: View) -> Measured | None:

@@ -66,9 +66,14 @@ class View:
         keep = cluster >= 0
         account, cluster = account[keep], cluster[keep]
         identifier = self.graph.links["identifier"].to_numpy()[keep].astype(np.int64)
-        _, at, inside = np.unique(identifier * max(self.count, 1) + cluster, return_inverse=True, return_counts=True)
+        key = identifier * max(self.count, 1) + cluster
+        order = np.argsort(key, kind="stable")
+        start = np.flatnonzero(np.diff(key[order], prepend=-1))
+        number = np.diff(np.append(start, len(key)))
+        inside = np.empty(len(key), np.int64)
+        inside[order] = np.repeat(number, number)
         return Use(
-            cluster, account, identifier, self.graph.kind_code[identifier], inside[at], self.graph.degree[identifier]
+            cluster, account, identifier, self.graph.kind_code[identifier], inside, self.graph.degree[identifier]
         )
 
     def kind(self, name: str) -> int | None:
