@@ -1,0 +1,70 @@
+"""The beginning of a text file: its columns, separator and line ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import islice
+
+from hydragraph.errors import InputRefused
+from hydragraph.loaders.files import File
+from hydragraph.loaders.lines import csv_records, json_records, read_lines
+
+_SEPARATORS = ",;\t|"
+_KEYS_FROM = 1000
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the beginning of a text file says. columns: names in file order, trimmed, a blank one stays ''; separator:
+    of CSV; eol: what ends a line."""
+
+    columns: tuple[str, ...]
+    separator: str = ","
+    eol: str = "\n"
+
+
+def csv_head(file: File, separator: str | None, wanted: Collection[str]) -> Head:
+    """The header of a CSV file; no columns when the file is empty.
+
+    separator: None to find out: the one that gives most of the `wanted` columns, then most columns.
+    Raises InputRefused when the header is not text or gives two columns one name.
+    """
+    eol = _eol(file)
+    first_guess = "\t" if ".tsv" in file.path.name.lower() else ","
+    candidates = separator or first_guess + _SEPARATORS.replace(first_guess, "")
+    headers = {s: _header(file, s, eol) for s in candidates}
+    best = max(headers, key=lambda s: (len(set(wanted).intersection(headers[s])), len(headers[s])))
+    columns = headers[best]
+    if any(re.search("[\0\ud800-\udfff]", name) for name in columns):
+        raise InputRefused(f"{file.name}: the header is not UTF-8 text; save the file as UTF-8")
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        raise InputRefused(f"{file.name}: two columns of the header are called {twice[0]!r}; give each its own name")
+    return Head(columns, best, eol)
+
+
+def _header(file: File, separator: str, eol: str) -> tuple[str, ...]:
+    record = next(csv_records(read_lines(file, eol), separator), [])
+    if isinstance(record, str):
+        return ()
+    return tuple(name.strip() for name in record)
+
+
+def _eol(file: File) -> str:
+    r"""'\r' for files that have no '\n' at all, as old spreadsheets write them; else '\n', with or without '\r'."""
+    start = next(read_lines(file, ""), "")
+    return "\r" if re.search("\r(?!\n)", start) else "\n"
+
+
+def ndjson_head(file: File) -> Head:
+    """The keys of the first lines of an NDJSON file, in order of appearance. Raises InputRefused for a JSON array."""
+    first = next((line for line in read_lines(file) if line.strip()), "")
+    if first.lstrip().startswith("["):
+        raise InputRefused(f"{file.name}: a JSON array; write one object a line (NDJSON)")
+    keys: dict[str, None] = {}
+    for record in islice(json_records(read_lines(file)), _KEYS_FROM):
+        if isinstance(record, dict):
+            keys.update(dict.fromkeys(record))
+    return Head(tuple(keys))

@@ -1,0 +1,281 @@
+"""A source, opened: which rows of which files can be read, why the others cannot, and lazy frames of the good ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from hydragraph.errors import InputRefused
+from hydragraph.identifiers import is_refused_kind
+from hydragraph.loaders.checking import Known, Survey, kept, learn, rejects, survey
+from hydragraph.loaders.files import Feed, File, find_feeds
+from hydragraph.loaders.scan import (
+    POLARS_REFUSES,
+    Part,
+    Scratch,
+    blank_lines,
+    damaged,
+    open_carefully,
+    open_part,
+    without_blank_lines,
+)
+from hydragraph.schema import INPUT, LINK_SOURCES, OUTPUT
+from hydragraph.settings import Settings
+
+if TYPE_CHECKING:
+    from hydragraph.loaders.mapping import Entry
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How many rows of a table were read = kept + rejected. set_aside: kept rows that are left out of the frame,
+    because their kind is refused as evidence or because they hold no link."""
+
+    read: int
+    kept: int
+    rejected: int
+    set_aside: int
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file of a source. file: name inside the source; rows: data rows, rejected ones included; bytes: as stored;
+    digest: 'sha256:' and 64 hexadecimal digits, of the file as stored."""
+
+    table: str
+    file: str
+    rows: int
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, repr=False)
+class Source:
+    """Checked tables, ready to scan.
+
+    tables: the tables the source has, as lazy frames of the rows kept. Columns are those declared in schema.INPUT that
+        any file of the table has, required ones always, in that order and of the declared types; the order of the rows
+        is not specified. A missing value is null; identifiers are otherwise exactly as the source wrote them.
+    rows: counts per table. rejects: the rows not read, sorted, as schema.OUTPUT['rejects'] has them.
+    inputs: the files, by table and name. notes: sentences on what was left out; names and counts, no values.
+
+    Files that only the line reader could read stand in a temporary folder as long as the Source lives.
+    """
+
+    tables: Mapping[str, pl.LazyFrame]
+    rows: Mapping[str, Rows]
+    rejects: pl.DataFrame
+    inputs: tuple[Input, ...]
+    notes: tuple[str, ...]
+    _scratch: Scratch = field(default_factory=Scratch, compare=False)
+
+    def __repr__(self) -> str:
+        return f"<Source {', '.join(f'{t} {r.kept} of {r.read} rows' for t, r in self.rows.items())}>"
+
+
+def open_source(
+    source: str | Path | Sequence[str | Path],
+    *,
+    mapping: str | Path | None = None,
+    settings: Settings = Settings(),  # noqa: B008 -- frozen
+    progress: Callable[[str], None] | None = None,
+) -> Source:
+    """Find the tables of a source, check every row, and give lazy frames of the rows that can be read.
+
+    source: a folder, a file, or several; see `files` for how tables are recognised. mapping: a TOML file as described
+    in `mapping`. settings: max_rejects, and the address prefixes. progress: called with what is done when it begins.
+
+    Memory does not grow with the number of rows, except for the rejects, distinct addresses in unusual forms, and Arrow
+    files in the stream format. Raises InputRefused, with one sentence and before anything is given back, for a source
+    that cannot be used. Not checked: damage inside a Parquet or Arrow file that still decodes; files that change later.
+    """
+    paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(s) for s in source]
+    if not paths:
+        raise InputRefused("no source given; name a folder or files")
+    entries: Mapping[str, Sequence[Entry]] = {}
+    if mapping is not None:
+        from hydragraph.loaders.mapping import read_mapping  # pydantic only where a mapping is given
+
+        entries = read_mapping(mapping)
+    feeds, notes = find_feeds(paths, entries, None if mapping is None else Path(mapping))
+    _check_tables(feeds)
+    scratch = Scratch()
+    executor = ThreadPoolExecutor(max_workers=1)  # hashing waits for the disk while polars computes
+    try:
+        digests = {f.path: executor.submit(_digest, f) for feed in feeds for f in feed.files}
+        result = _read(feeds, notes, digests, scratch, settings, progress or (lambda stage: None))
+    except BaseException:
+        scratch.close()
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
+    return result
+
+
+def _read(
+    feeds: Sequence[Feed],
+    notes: list[str],
+    digests: Mapping[Path, Future[tuple[int, str]]],
+    scratch: Scratch,
+    settings: Settings,
+    progress: Callable[[str], None],
+) -> Source:
+    tables: dict[str, pl.LazyFrame] = {}
+    rows: dict[str, Rows] = {}
+    rejected: list[pl.DataFrame] = []
+    inputs: list[Input] = []
+    for table in dict.fromkeys(feed.table for feed in feeds):
+        progress(f"reading {table}")
+        mine = [feed for feed in feeds if feed.table == table]
+        parts = [open_part(feed, file) for feed in mine for file in feed.files]
+        _check_columns(table, mine, parts)
+        parts, found, known = _survey_all(parts, scratch, settings)
+        rows[table] = _count(table, found, settings)
+        rejected += [rejects(p, known, s) for p, s in zip(parts, found, strict=True)]
+        seen = {c for p, s in zip(parts, found, strict=True) for c in (*p.seen, *s.filled, *p.feed.constant)}
+        columns = [c.name for c in INPUT[table].columns if c.required or c.name in seen]
+        frames = [kept(p, known, s, columns) for p, s in zip(parts, found, strict=True) if s.rows > s.rejected]
+        tables[table] = pl.concat(frames) if frames else INPUT[table].empty().select(columns).lazy()
+        for p, s in zip(parts, found, strict=True):
+            size, digest = digests[p.file.path].result()
+            inputs.append(Input(table, p.file.name, s.rows, size, digest))
+        notes += _notes(table, parts, found, known)
+    if not any(rows[t].read for t in LINK_SOURCES if t in rows):
+        raise InputRefused(f"empty source: no rows in {', '.join(t for t in LINK_SOURCES if t in rows)}")
+    return Source(
+        tables=tables,
+        rows=rows,
+        rejects=OUTPUT["rejects"].conform(pl.concat([OUTPUT["rejects"].empty(), *rejected])),
+        inputs=tuple(sorted(inputs, key=lambda i: (list(INPUT).index(i.table), i.file))),
+        notes=tuple(notes),
+        _scratch=scratch,
+    )
+
+
+def _survey_all(parts: Sequence[Part], scratch: Scratch, settings: Settings) -> tuple[list[Part], list[Survey], Known]:
+    """Survey every part until the surveys tell nothing new: first the kinds of links, then which addresses look odd,
+    then how many rows that costs. One round is enough where neither occurs."""
+    known = Known()
+    surveyed = [_survey_first(part, known, scratch) for part in parts]
+    parts, found = [p for p, _ in surveyed], [s for _, s in surveyed]
+    while (now := learn(found, known, settings)) != known:
+        known = now
+        found = [_survey(part, known) for part in parts]
+    return parts, found, known
+
+
+def _survey_first(part: Part, known: Known, scratch: Scratch) -> tuple[Part, Survey]:
+    """Survey a part in the quick way if that can be trusted, else with the careful reader."""
+    if not part.quick_text:
+        return part, _survey(part, known)
+    quick: Part | None = None
+    try:
+        blank = blank_lines(part) if part.file.format == "csv" and part.head and part.head.columns else 0
+        if blank is not None:
+            found = survey(part, known)
+            quick = None if found.doubtful else without_blank_lines(part, blank) if blank else part
+    except POLARS_REFUSES:
+        quick = None
+    if quick is part:
+        return part, found
+    part = quick or open_carefully(part, scratch)
+    return part, _survey(part, known)
+
+
+def _survey(part: Part, known: Known) -> Survey:
+    try:
+        return survey(part, known)
+    except POLARS_REFUSES:
+        raise damaged(part.file) from None
+
+
+def _digest(file: File) -> tuple[int, str]:
+    try:
+        with file.path.open("rb") as raw:
+            digest = hashlib.file_digest(raw, "sha256").hexdigest()
+            return raw.tell(), f"sha256:{digest}"
+    except OSError as error:
+        raise InputRefused(f"{file.name}: cannot be opened ({error.strerror})") from None
+
+
+def _check_tables(feeds: Sequence[Feed]) -> None:
+    tables = dict.fromkeys(feed.table for feed in feeds)
+    if not tables:
+        raise InputRefused(
+            f"no table found in the source; call a file or folder {', '.join(INPUT)}, or say in a mapping file what"
+            " the files hold"
+        )
+    if not any(t in LINK_SOURCES for t in tables):
+        raise InputRefused(
+            f"the source has only {' and '.join(tables)}; at least one of {', '.join(LINK_SOURCES)} is needed"
+        )
+    for feed in feeds:
+        if not feed.files:
+            raise InputRefused(f"{feed.table}: the folder holds no file that can be read")
+
+
+def _check_columns(table: str, feeds: Sequence[Feed], parts: Sequence[Part]) -> None:
+    """Refuse a required or mapped column that no file of a feed has."""
+    for feed in feeds:
+        mine = [p for p in parts if p.feed is feed]
+        names = dict.fromkeys(n for p in mine for n in (*(feed.columns.get(c, c) for c in p.seen), *p.unread))
+        if not names:
+            continue  # empty files: no rows either
+        found = f"the columns found are {_listed(sorted(names))}"
+        seen = {c for p in mine for c in p.seen} | set(feed.constant)
+        for column, theirs in feed.columns.items():
+            if column not in seen:
+                raise InputRefused(f"mapping file: [{table}] no file has the column {theirs!r}; {found}")
+        for column in INPUT[table].required:
+            if column not in seen:
+                raise InputRefused(
+                    f"{table}: the required column {column} is missing; {found}; say in a mapping file which it is"
+                )
+
+
+def _count(table: str, found: Sequence[Survey], settings: Settings) -> Rows:
+    """The row counts of a table. Raises InputRefused when more than settings.max_rejects of it cannot be read."""
+    read = sum(s.rows for s in found)
+    faults: Counter[tuple[str, str]] = Counter()
+    for s in found:
+        faults.update(s.faults)
+    rejected = faults.total()
+    if rejected > settings.max_rejects * read:
+        (column, reason), most = min(faults.items(), key=lambda f: (-f[1], f[0]))
+        where = f"column {column}: {reason}" if column else reason
+        raise InputRefused(
+            f"{table}: {rejected} of {read} rows cannot be read, more than the {settings.max_rejects:.3%} allowed"
+            f" (--max-rejects); most often ({most} rows) {where}"
+        )
+    return Rows(read, read - rejected, rejected, sum(s.aside for s in found))
+
+
+def _notes(table: str, parts: Sequence[Part], found: Sequence[Survey], known: Known) -> list[str]:
+    unread = {n for p in parts for n in p.unread}
+    personal = {n for n in unread if is_refused_kind(n)}
+    notes = []
+    if unread - personal:
+        notes.append(f"{table}: columns not read, because they are not declared: {_listed(sorted(unread - personal))}.")
+    if personal:
+        notes.append(f"{table}: columns that say who people are, never read: {_listed(sorted(personal))}.")
+    empty = sum(s.aside for p, s in zip(parts, found, strict=True) if "kind" in p.feed.constant)
+    refused = sum(s.aside for s in found) - empty
+    if refused:
+        notes.append(
+            f"{table}: {refused} rows set aside, because their kind says who people are: {_listed(known.refused)}."
+        )
+    if table == "links" and empty:
+        notes.append(f"{table}: {empty} rows set aside, because they hold no value of the kind the mapping gives.")
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as text that can be written anywhere, quoted where they are not plain words."""
+    return ", ".join(n if n.isidentifier() else repr(n) for n in names)
