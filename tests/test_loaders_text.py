@@ -146,6 +146,28 @@ def test_any_mixture_of_traps_adds_up(tmp_path_factory: pytest.TempPathFactory, 
     assert ("z", "z") in links(source)
 
 
+def test_what_polars_would_misread_without_a_word_is_read_with_care(tmp_path: Path) -> None:
+    swallowed = opened(tmp_path, HEADER + b'a,device,"\nb,device,x"y"z\nc,device,d')
+    assert links(swallowed) == [("b", 'x"y"z'), ("c", "d")]
+    assert rejected(swallowed) == [(1, None, BAD_QUOTES)]
+    assert rejected(opened(tmp_path, HEADER + b"a,device,x,")) == [(1, None, TOO_MANY)]
+
+
+FIELDS = st.sampled_from(
+    ["a", "b", "7", "", " ", '"a"', '"a,b"', '"a""b"', '5"', '"5" x', '"a\nb"', ' "a"', '"', '""', 'x"y"z']
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lines=st.lists(st.lists(FIELDS, min_size=1, max_size=4).map(",".join), max_size=6))
+def test_both_ways_of_reading_csv_agree(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> None:
+    content = HEADER + b"x,y,z\n" + "".join(line + "\n" for line in lines).encode()
+    quick = opened(tmp_path_factory.mktemp("quick"), content)
+    careful = opened(tmp_path_factory.mktemp("careful"), HEADER + b"1,2,3,4\n" + content.removeprefix(HEADER))
+    assert links(quick) == links(careful)
+    assert rejected(quick) == [(row - 1, *why) for row, *why in rejected(careful)[1:]]
+
+
 @settings(max_examples=100, deadline=None)
 @given(rows=st.lists(st.lists(st.text(st.sampled_from('ab,;"\n '), max_size=4), min_size=2, max_size=2), min_size=1))
 def test_the_line_reader_reads_what_polars_writes(rows: list[list[str]]) -> None:
@@ -218,6 +240,12 @@ def test_lines_that_are_no_objects_are_rejected(tmp_path: Path, packed: bool) ->
         (5, "value", NOT_UTF8),
         (6, "value", NOT_UTF8),
     ]
+
+
+def test_nested_times_and_counts_are_not_taken_for_missing(tmp_path: Path) -> None:
+    source = ndjson(tmp_path, link("a", "x", first_seen={}), link("b", "x", count=[]), link("c", "x", count=None))
+    assert links(source) == [("c", "x")]
+    assert [r[:2] for r in rejected(source)] == [(1, "first_seen"), (2, "count")]
 
 
 def test_a_key_that_comes_late_is_found(tmp_path: Path) -> None:
