@@ -146,7 +146,8 @@ class Activity:
 
             bits = sum over the account's bursts of log2((1 + r(w)) / 2)
 
-        the likelihood ratio of "half of its bursts are the group's waves" over "it only keeps the same hours"; near 0 for a group without waves.
+        the likelihood ratio of "half of its bursts are the group's waves" over "it only keeps the same hours";
+        near 0 for a group without waves.
         """
         found = np.zeros(len(who))
         if not len(self.account) or not len(who):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hydragraph.identifiers import is_circumstantial
+from hydragraph.identifiers import kind as kind_of
 from hydragraph.signals import SIGNALS, Measured, View
 
 Levels = tuple[float, float, float]
@@ -89,7 +91,7 @@ COORDINATED = Hypothesis(
 
 INNOCENT: tuple[Hypothesis, ...] = (
     Hypothesis(
-        "household", "a household, or one person with several accounts,", 0.6,
+        "household", "a household, or one person with several accounts", 0.6,
         {
             SIZE: (0.98, 0.019, 0.001),
             "payment_reuse": (0.3, 0.1, 0.6),
@@ -219,6 +221,8 @@ COORDINATED_AT = 0.9
 REVIEW_AT = 0.35
 SMALLEST_LEAD = 3
 _REASONS = 3
+_KINDS_NAMED = 4
+_SPEAKS = 0.5
 
 
 @dataclass(frozen=True)
@@ -262,38 +266,66 @@ def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.floa
     for signal in _DISCERNING & set(levels):
         discerned |= levels[signal] >= 0
     score = np.where(discerned, score, (0.5 * (1 - np.exp2(view.evidence.prior - view.clusters.breaks))).round(4))
+    tied = _tied_by(view)
     assessment, explanation, against = [], [], []
     for i in range(view.count):
         if not discerned[i]:
             assessment.append("review")
             explanation.append(
-                f"{view.size[i]} accounts are tied by what they share. Nothing in this source can tell an innocent group"
-                " from one controller, so a person has to look."
+                f"{tied[i]} Nothing in this source can tell an innocent group from one controller, so a person has to look."
             )
             against.append("")
             continue
         innocent = hypotheses[int(best[i])]
         said = _assessment(float(score[i]), int(view.size[i]), float(chance[i]))
-        leaning = {s: float(table[i, 0] - table[i, best[i]]) for s, table in by_signal.items()}
-        speaks_for = _sentences(measured, leaning, i, positive=True)
-        speaks_against = _sentences(measured, leaning, i, positive=False)
+        leaning = {s: float(table[i, 0] - table[i, best[i]]) for s, table in by_signal.items() if s in SIGNALS}
+        speaks_for = _sentences(measured, levels, leaning, i, positive=True)
+        speaks_against = _sentences(measured, levels, leaning, i, positive=False)
         if said == "explained":
-            why = f"Looks like {innocent.title} of {view.size[i]} accounts. {' '.join(speaks_against)}"
-            other = speaks_for
+            why, other = [f"Looks like {innocent.title}: {_uncapitalised(tied[i])}", *speaks_against], speaks_for
+        elif said == "review":
+            why, other = [tied[i], *speaks_for, f"It may also be {innocent.title}."], speaks_against
         else:
-            lead = "are tied together" if said == "coordinated" else f"may be {innocent.title}, or one controller"
-            why = f"{view.size[i]} accounts {lead}. {' '.join(speaks_for)}"
-            other = speaks_against
+            why, other = [tied[i], *speaks_for], speaks_against
         assessment.append(said)
-        explanation.append(why.strip())
+        explanation.append(" ".join(why))
         against.append(" ".join(other))
-    return Assessed(
-        score,
-        assessment,
-        [hypotheses[int(b)].name if d else UNKNOWN for b, d in zip(best, discerned, strict=True)],
-        explanation,
-        against,
-    )
+    named = [hypotheses[int(b)].name if d else UNKNOWN for b, d in zip(best, discerned, strict=True)]
+    return Assessed(score, assessment, named, explanation, against)
+
+
+def _tied_by(view: View) -> list[str]:
+    """One sentence a cluster: how many identifiers of which kinds its members share, those that tell most first.
+
+    Of circumstantial kinds, and of any kind where others do not remain, only identifiers count whose users are mostly
+    members.
+    """
+    use = view.use
+    kinds = len(view.graph.kinds)
+    order = np.lexsort((use.identifier, use.cluster))
+    first = np.ones(len(order), bool)
+    first[1:] = (np.diff(use.cluster[order]) != 0) | (np.diff(use.identifier[order]) != 0)
+    entry = order[first]
+    around = np.array([is_circumstantial(k) for k in view.graph.kinds], bool)[use.kind[entry]]
+    counted = (use.inside[entry] > 1) & (~around | (2 * use.inside[entry] >= use.users[entry]))
+    cell = use.cluster[entry[counted]] * kinds + use.kind[entry[counted]]
+    number = np.bincount(cell, minlength=view.count * kinds).reshape(view.count, kinds)
+    rank = sorted(range(kinds), key=lambda k: (kind_of(view.graph.kinds[k]).chance_bits, view.graph.kinds[k]))
+    titles = [kind_of(k).title for k in view.graph.kinds]
+    sentences = []
+    for size, row in zip(view.size.tolist(), number.tolist(), strict=True):
+        parts = [f"{row[k]} {titles[k] if row[k] == 1 else _plural(titles[k])}" for k in rank if row[k]][:_KINDS_NAMED]
+        joined = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+        sentences.append(f"{size} accounts share {joined or 'identifiers that others use as well'}.")
+    return sentences
+
+
+def _plural(title: str) -> str:
+    return title + ("es" if title.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def _uncapitalised(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _assessment(score: float, size: int, chance: float) -> str:
@@ -326,10 +358,19 @@ def _log_likelihood(hypothesis: Hypothesis, signal: str, level: NDArray[np.int64
     return by_level[level]
 
 
-def _sentences(measured: Mapping[str, Measured], leaning: Mapping[str, float], i: int, *, positive: bool) -> list[str]:
-    """The sentences of the signals that speak most for (or against) coordination, strongest first."""
+def _sentences(
+    measured: Mapping[str, Measured],
+    levels: Mapping[str, NDArray[np.int64]],
+    leaning: Mapping[str, float],
+    i: int,
+    *,
+    positive: bool,
+) -> list[str]:
+    """The sentences of the signals that speak most for (or against) coordination, strongest first.
+
+    What is there comes before what is missing: a signal at its low level is named only after those that are raised.
+    """
     sign = 1 if positive else -1
-    ranked = sorted(
-        (s for s in leaning if s in SIGNALS and sign * leaning[s] > 0.5), key=lambda s: (-sign * leaning[s], s)
-    )
+    speaking = [s for s in leaning if sign * leaning[s] > _SPEAKS]
+    ranked = sorted(speaking, key=lambda s: (levels[s][i] == 0, -sign * leaning[s], s))
     return [SIGNALS[s].sentence(float(measured[s].value[i]), measured[s].baseline) for s in ranked[:_REASONS]]

@@ -20,7 +20,8 @@ class BipartiteGraph:
     """Accounts x identifiers with one link per pair.
 
     accounts: one row an account, sorted by account_id; the row number is the account's code.
-    identifiers: kind, value, known (kind of the known shared range that holds it, or null); sorted by kind, then value; the row number is the identifier's code.
+    identifiers: kind, value, known (kind of the declared shared range that holds it, or null); sorted by kind, then
+        value; the row number is the identifier's code.
     links: account (UInt32 code), identifier (UInt32 code), count (Int64), first_seen, last_seen (UTC, may be null);
         sorted by account, identifier; each pair once.
 

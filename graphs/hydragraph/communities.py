@@ -42,7 +42,7 @@ class Clusters:
 
 
 def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activity: Activity | None = None) -> Clusters:
-    """Cores by components of ties of at least 4 to 1, split where they hang on a thread, then attachment.
+    """Cores by components of ties of at least 2 to 1, split where they hang on a thread, then attachment.
 
     A core is split between two cohesive parts (mean degree of at least 3 inside) that at most two accounts, or a tenth
     of the smaller part, tie together: that is how one shared flat joins two offices. A chain of cards is not cohesive

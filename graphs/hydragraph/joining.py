@@ -182,12 +182,13 @@ def attach(
 
         net(a, c) = log2(s / N) + sum over kinds of (best + what the others of that kind add)
 
-    plus the bits by which it begins its bursts when the cluster does (Activity.joins_in). Here each brings o - log2(s / N), and others of a kind at most their `further` (evidence.py): all exits of one
-    carrier are nearly one fact. An account joins the best cluster if net >= 5 and at least two identifiers speak for it;
-    when all of them are circumstantial (addresses, or held to less than a fifth) and time brings less than 4 bits, only those count of which the
-    cluster holds most users, and keeping other times than the cluster counts against.  Identifiers
-    of which it holds less than a twentieth say nothing. A small core is looked at as one account with the identifiers of
-    all its members. Returns the labels and the bits gained, shape (accounts,).
+    plus the bits by which it begins its bursts when the cluster does (Activity.joins_in). Here each brings
+    o - log2(s / N), and others of a kind at most their `further` (evidence.py): all exits of one carrier are nearly one
+    fact. An account joins the best cluster if net >= 5 and at least two identifiers speak for it. When all of them are
+    circumstantial (addresses, or held to less than a fifth) and time brings less than 4 bits, only those count of which
+    the cluster holds most users, and keeping other times than the cluster counts against. Identifiers of which it holds
+    less than a twentieth say nothing. A small core is looked at as one account with the identifiers of all its members.
+    Returns the labels and the bits gained, shape (accounts,).
     """
     gained = np.zeros(len(label))
     clusters = int(label.max(initial=-1)) + 1

@@ -66,8 +66,9 @@ def find_ties(
     Circumstantial kinds (identifiers.py) support a tie and never make one.
     All pairs are formed on identifiers in the order of their worth until the budget of 12 pairs per account (at least
     600,000) is spent; identifiers wider than that, or with more than 512 accounts, form no pairs of their own and
-    add their single best per kind to pairs found by the others. Time O(pairs log pairs).
-    Not checked: pairs that share wide identifiers only; communities.py finds those as blocks.
+    add their single best per kind to pairs found by the others. Without `activity` circumstantial kinds form none.
+    Time O(pairs log pairs).
+    Not checked: pairs that share wide identifiers only; joining.py looks at those once cores have formed.
     """
     circumstantial = np.array([is_circumstantial(k) for k in graph.kinds], bool)
     # without times the circumstantial kinds can only add to pairs that others form

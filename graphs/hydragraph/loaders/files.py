@@ -36,8 +36,8 @@ FORMATS: dict[str, Format] = {
 PACKED = (".gz", ".zst")
 """Compression on top of csv and ndjson; the other formats compress by themselves."""
 
-TRUTH = "truth"
-"""Labels beside a source: never read with it, and not worth a note."""
+BESIDE = frozenset({"truth", "world"})
+"""Files that a synthetic world has beside its tables: never read with them, and not worth a note."""
 
 
 @dataclass(frozen=True, order=True)
@@ -161,7 +161,7 @@ def _claims(tops: Sequence[_Found], taken: set[Path], notes: list[str]) -> dict[
     unknown: list[str] = []
     for top in tops:
         table = table_name(top.name)
-        if top.path in taken or _stem(top.name).lower() == TRUTH:
+        if top.path in taken or _stem(top.name).lower() in BESIDE:
             continue
         if top.leaves:
             if table:
