@@ -207,6 +207,30 @@ def test_a_manifest_of_another_program_makes_no_case(tmp_path: Path, files: dict
     assert content(tmp_path) == files
 
 
+@pytest.mark.parametrize("out", [".", "../here", "./"])
+def test_the_current_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(CaseExists, match="the output folder is the current folder"):
+        write(Path(out))
+    assert [p.name for p in tmp_path.rglob("*")] == ["here"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_a_link(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    if there:
+        make_case(tmp_path / "disk" / "real")
+    (tmp_path / "case").symlink_to(tmp_path / "disk" / "real")
+    case = write(tmp_path / "case", force=True)
+    assert case.accounts.is_empty()
+    assert (tmp_path / "case").is_symlink()
+    assert {p.name for p in (tmp_path / "disk" / "real").iterdir()} == FILES
+    assert [p.name for p in (tmp_path / "disk").iterdir()] == ["real"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["case", "disk"]
+
+
 def test_a_damaged_case_may_be_replaced(tmp_path: Path) -> None:
     case = make_empty_case(tmp_path / "case")
     (case.path / "ties.parquet").unlink()

@@ -272,8 +272,9 @@ def write_case(
     """
     out = Path(out)
     refuse_to_replace(out, force=force)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{out.name}-", dir=out.parent))
+    place = out.resolve()  # where a link points to
+    place.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{place.name}-", dir=place.parent))
     try:
         building.chmod(0o755 & ~_umask())
         for name, table in OUTPUT.items():
@@ -284,24 +285,27 @@ def write_case(
         if finish is not None:
             finish(Case(path=building, manifest=manifest()))
         (building / MANIFEST).write_text(json.dumps(manifest(), indent=2, sort_keys=False) + "\n", "utf-8")
-        if out.exists():
+        if place.exists():
             old = building.with_name(building.name + "-old")
-            out.replace(old)
+            place.replace(old)
             try:
-                building.replace(out)
+                building.replace(place)
             except BaseException:
-                old.replace(out)
+                old.replace(place)
                 raise
             shutil.rmtree(old, ignore_errors=True)
         else:
-            building.replace(out)
+            building.replace(place)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return open_case(out)
 
 
 def refuse_to_replace(out: Path, *, force: bool) -> None:
-    """Raise CaseExists unless `out` is free, an empty folder, or a case that may be replaced."""
+    """Raise CaseExists unless `out` is free, an empty folder, or a case that may be replaced; never the current folder,
+    which a rename would take from under the user's feet."""
+    if out.resolve() == Path.cwd():
+        raise CaseExists("the output folder is the current folder; name a folder inside it or elsewhere")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     # other programs call their files manifest.json too, and accounts.parquet may be somebody's source

@@ -36,18 +36,18 @@ def rewire(graph: BipartiteGraph, seed: int) -> BipartiteGraph:
 
 @dataclass(frozen=True)
 class Chance:
-    """What the steps find in rewired data: accounts in each core, and the bits at which it breaks."""
+    """What the steps find in rewired data: accounts in each core, and its strength in bits."""
 
     size: NDArray[np.int64]
-    breaks: NDArray[np.float64]
+    strength: NDArray[np.float64]
 
     def expected(self, clusters: Clusters) -> NDArray[np.float64]:
-        """For each cluster how many have as large a core, or larger, and hold to as many bits, shape (clusters,)."""
+        """For each cluster how many have as large a core, or larger, and are as strong, shape (clusters,)."""
         core = _core_sizes(clusters)
         if not len(core):
             return np.zeros(0)
-        strengths, at = np.unique(np.stack([core, clusters.breaks], axis=1), axis=0, return_inverse=True)
-        counts = [np.count_nonzero((self.size >= s) & (self.breaks >= b)) for s, b in strengths]
+        strengths, at = np.unique(np.stack([core, clusters.strength], axis=1), axis=0, return_inverse=True)
+        counts = [np.count_nonzero((self.size >= s) & (self.strength >= b)) for s, b in strengths]
         return np.array(counts, dtype=np.float64)[at.ravel()]
 
 
@@ -58,7 +58,7 @@ def found_by_chance(graph: BipartiteGraph, evidence: Evidence, settings: Setting
     """
     rewired = rewire(graph, settings.seed)
     found = find_clusters(rewired, evidence, find_ties(rewired, evidence))
-    return Chance(_core_sizes(found), found.breaks)
+    return Chance(_core_sizes(found), found.strength)
 
 
 def _core_sizes(clusters: Clusters) -> NDArray[np.int64]:

@@ -33,12 +33,14 @@ class Clusters:
     bits: evidence that holds the account in its cluster, shape (accounts,); 0 outside clusters.
     breaks: bits at which the cluster falls apart: the weakest tie of the strongest tree over its core; shape
         (clusters,).
+    strength: mean tie of that tree in bits, shape (clusters,).
     """
 
     label: NDArray[np.int64]
     core: NDArray[np.bool_]
     bits: NDArray[np.float64]
     breaks: NDArray[np.float64]
+    strength: NDArray[np.float64]
 
 
 def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activity: Activity | None = None) -> Clusters:
@@ -64,7 +66,7 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activit
     bits = np.where(core, bits, gained)
     bits[label < 0] = 0.0
     label = _renumber(label)
-    return Clusters(label, core & (label >= 0), np.round(bits, 3), _breaking_points(n, strong, label, evidence.prior))
+    return Clusters(label, core & (label >= 0), np.round(bits, 3), *_tree(n, strong, label, evidence.prior))
 
 
 def _components(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -165,19 +167,29 @@ def _strongest_tie(n: int, ties: Ties, label: NDArray[np.int64]) -> NDArray[np.f
     return strongest
 
 
-def _breaking_points(n: int, ties: Ties, label: NDArray[np.int64], prior: float) -> NDArray[np.float64]:
-    """The weakest tie of each cluster's maximum spanning tree, in bits."""
+def _tree(
+    n: int, ties: Ties, label: NDArray[np.int64], prior: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The weakest and the mean tie of each cluster's maximum spanning tree, in bits."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
-    clusters = int(label.max()) + 1
-    weakest = np.full(clusters, np.inf)
+    clusters = int(label.max(initial=-1)) + 1
+    weakest, total = np.full(clusters, np.inf), np.zeros(clusters)
+    number = np.zeros(clusters, np.int64)
     inside = (label[ties.a] == label[ties.b]) & (label[ties.a] >= 0)
     a, b, net = ties.a[inside], ties.b[inside], ties.net[inside]
     if len(a):
         # the strongest tree is the lightest of the falling weights; all must be positive to count as edges
         top = net.max() + 1.0
         tree = minimum_spanning_tree(coo_array((top - net, (a, b)), shape=(n, n)).tocsr()).tocoo()
-        np.minimum.at(weakest, label[tree.row], top - tree.data)
-    held: NDArray[np.float64] = np.where(np.isfinite(weakest), weakest + prior, 0.0).round(3)
-    return held
+        of, bits = label[tree.row], (top - tree.data).round(3)
+        np.minimum.at(weakest, of, bits)
+        # whole thousandths, exact in a float, so that the sum does not depend on the order
+        total = np.bincount(of, weights=np.round(bits * 1000), minlength=clusters) / 1000
+        number = np.bincount(of, minlength=clusters).astype(np.int64)
+    known = number > 0
+    return (
+        np.where(known, weakest + prior, 0.0).round(3),
+        np.where(known, total / np.maximum(number, 1) + prior, 0.0).round(3),
+    )
