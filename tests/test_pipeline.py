@@ -209,6 +209,24 @@ def test_five_of_them_who_share_a_card_are_exactly_those_five(tmp_path: Path) ->
     assert smaller.clusters["cluster_id"].to_list() == [cluster_id]
 
 
+def test_the_hours_of_the_events_reach_the_signals(tmp_path: Path) -> None:
+    # five who share a card send every hour of two days; forty others six times in each of eight hours
+    ring, others = strangers(5), [f"other-{i}" for i in range(40)]
+    flat = [(a, day(d, h)) for a in ring for d in (1, 2) for h in range(24)]
+    human = [(a, day(d, h)) for a in others for d in range(1, 7) for h in range(8, 16)]
+    found = analyze(
+        source_of(
+            tmp_path / "source",
+            events=pl.DataFrame(flat + human, schema=["account_id", "timestamp"], orient="row"),
+            payments=pl.DataFrame({"account_id": ring, "instrument_id": ["pm"] * 5}),
+        ),
+        tmp_path / "case",
+    )
+    assert found.clusters.select("size", "events").rows() == [(5, 5 * 48)]
+    (signal,) = found.signals.filter(signal="round_the_clock").iter_rows(named=True)
+    assert (signal["value"], signal["baseline"], signal["p_value"]) == (1.0, 0.0, None)
+
+
 # --- nothing found
 
 

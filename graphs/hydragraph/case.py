@@ -283,7 +283,9 @@ def write_case(
                 frame = table.conform(frame)
             frame.write_parquet(building / f"{name}.parquet", compression="zstd", statistics=True)
         if finish is not None:
-            finish(Case(path=building, manifest=manifest()))
+            case = Case(path=building, manifest=manifest())
+            case._held.update(tables)
+            finish(case)
         (building / MANIFEST).write_text(json.dumps(manifest(), indent=2, sort_keys=False) + "\n", "utf-8")
         if place.exists():
             old = building.with_name(building.name + "-old")

@@ -99,6 +99,7 @@ def analyze(
         pool.shutdown()
     with stages.stage("assessment"):
         assessed = assess(view, measured, chance)
+    del view, activity
     with stages.stage("case"):
         ids = cluster_ids(graph, clusters)
         tables = _tables(opened, graph, evidence, ties, clusters, chance, assessed, ids)
