@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hand import graph_of, strangers
 from hydragraph import assess as module
@@ -27,11 +28,13 @@ from hydragraph.assess import (
     Hypothesis,
     assess,
 )
-from hydragraph.communities import Clusters
+from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import weigh
 from hydragraph.schema import ASSESSMENTS
 from hydragraph.settings import Settings
 from hydragraph.signals import SIGNALS, Measured, View
+from hydragraph.signals.view import HOURS
+from written import clusters_of
 
 EVEN = (0.25, 0.5, 0.25)
 
@@ -46,8 +49,12 @@ def view_of(*sizes: int, breaks: float = 20.0, others: int = 0) -> View:
     names = strangers(sum(sizes) + others)
     graph = graph_of({("payment", a): [a] for a in names})
     label = np.repeat([*range(len(sizes)), -1], [*sizes, others])
-    clusters = Clusters(label, label >= 0, np.zeros(len(label)), np.full(len(sizes), breaks))
-    return View(graph, weigh(graph, Settings()), clusters, np.zeros((0, 24), np.int64), np.zeros(0, np.int64))
+    return seen(graph, label, breaks)
+
+
+def seen(graph: BipartiteGraph, label: NDArray[np.int64], breaks: float = 20.0) -> View:
+    nothing = np.zeros((0, HOURS), np.int64), np.zeros(0, np.int64)
+    return View(graph, weigh(graph, Settings()), clusters_of(label, breaks), *nothing)
 
 
 def measured(**signals: float | list[float]) -> dict[str, Measured]:
@@ -221,7 +228,7 @@ def test_a_source_that_cannot_tell_says_so_and_leaves_it_to_a_person() -> None:
     assert found.hypothesis == [UNKNOWN, UNKNOWN]
     assert found.assessment == ["review", "review"]
     assert found.score.tolist() == [0.5 * (1 - 1 / 8)] * 2
-    assert found.explanation[0].startswith("40 accounts are tied by what they share.")
+    assert found.explanation[0].startswith("40 accounts share ")
     assert "a person has to look" in found.explanation[0]
     assert found.against == ["", ""]
 
@@ -243,17 +250,23 @@ def said(name: str, signals: Mapping[str, Measured], i: int = 0) -> str:
 def test_the_sentence_why_is_made_of_the_signals_that_speak_for_it() -> None:
     signals = measured(bans=BANNED, one_place=1.0)
     found = judged(view_of(7), signals)
-    assert found.explanation == [f"7 accounts are tied together. {said('bans', signals)}"]
+    assert found.assessment == ["coordinated"]
+    assert found.explanation[0].startswith("7 accounts share ")
+    assert found.explanation[0].endswith(f". {said('bans', signals)}")
     assert found.against == [""]
 
 
 @pytest.mark.usefixtures("two")
-def test_a_lead_says_what_speaks_for_it_and_what_against(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lead_to_review_says_what_speaks_for_it_what_against_and_what_else_it_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "REVIEW_AT", 0.1)
     signals = measured(bans=BANNED, one_payer=1.0)
     found = judged(view_of(7), signals)
     assert found.assessment == ["review"]
-    assert found.explanation == [f"7 accounts may be a club, or one controller. {said('bans', signals)}"]
+    assert found.explanation[0].startswith("7 accounts share ")
+    assert said("bans", signals) in found.explanation[0]
+    assert "a club" in found.explanation[0]
     assert found.against == [said("one_payer", signals)]
 
 
@@ -262,9 +275,26 @@ def test_an_explained_cluster_says_what_it_looks_like() -> None:
     signals = measured(bans=1.0, one_payer=1.0)
     found = judged(view_of(7), signals)
     assert found.assessment == ["explained"]
-    assert found.explanation[0].startswith("Looks like a club of 7 accounts.")
-    assert said("one_payer", signals) in found.explanation[0]
+    assert found.explanation[0].startswith("Looks like a club")
+    assert "7 accounts share " in found.explanation[0]
+    # what is there comes before what is missing
+    there, missing = (found.explanation[0].index(said(s, signals)) for s in ("one_payer", "bans"))
+    assert there < missing
     assert found.against == [""]
+
+
+def test_what_the_members_share_comes_first_most_telling_first() -> None:
+    members, crowd = strangers(4), [f"other-{i}" for i in range(20)]
+    uses = {
+        ("ip_range", "own"): members, ("ip_range", "carrier"): [*members, *crowd], ("tls", "browser"): [*members, *crowd],
+        ("payment", "p"): members[:2], ("payment", "q"): members[2:], ("payment", "r"): [members[0], *crowd],
+        ("device", "d"): [*members[:2], *crowd], ("email", "e"): [members[0]],
+    }  # fmt: skip
+    graph = graph_of(uses)
+    label = np.array([0 if a in members else -1 for a in graph.accounts["account_id"]])
+    found = judged(seen(graph, label), {})
+    # of address ranges and handshakes only those that the members mostly have for themselves
+    assert found.explanation[0].startswith("4 accounts share 2 payment instruments, 1 device and 1 address range. ")
 
 
 def test_no_clusters_are_no_judgements() -> None:

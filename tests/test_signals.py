@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 from hand import graph_of
 from hydragraph.assess import CUTS, SIZE
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.communities import Clusters
 from hydragraph.evidence import weigh
 from hydragraph.schema import OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.signals import SIGNALS, Measured, View, measure, signal_table
 from hydragraph.signals.clock import quiet_share
 from hydragraph.signals.view import HOURS
-from written import day
+from written import clusters_of, day
 
 Uses = Mapping[tuple[str, str], Iterable[str]]
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -55,7 +54,7 @@ def view_of(
     return View(
         graph=graph,
         evidence=weigh(graph, Settings()),
-        clusters=Clusters(label, label >= 0, np.where(label >= 0, 20.0, 0.0), np.full(len(groups), 20.0)),
+        clusters=clusters_of(label),
         hours=np.array([(hours or {})[a] for a in told], np.int64).reshape(-1, HOURS),
         hours_of=np.array([names.to_list().index(a) for a in told], np.int64),
     )

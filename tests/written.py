@@ -1,13 +1,16 @@
-"""Sources written by hand: a table is a CSV text or a frame, and a source is a folder of them."""
+"""Sources and partitions written by hand: a table is a CSV text or a frame, and a source is a folder of them."""
 
 from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
+from hydragraph.communities import Clusters
 from hydragraph.links import build_graph
 from hydragraph.loaders import open_source
 from hydragraph.settings import Settings
@@ -50,3 +53,9 @@ def named(graph: BipartiteGraph) -> dict[Link, tuple[int, dt.datetime | None, dt
 def day(number: int, hour: int = 0) -> dt.datetime:
     """That day of January 2026, in UTC."""
     return dt.datetime(2026, 1, number, hour, tzinfo=dt.UTC)
+
+
+def clusters_of(label: NDArray[np.int64], bits: float = 20.0) -> Clusters:
+    """The partition with these labels (-1: none), all of it core and held by as many bits everywhere."""
+    held = np.full(int(label.max(initial=-1)) + 1, bits)
+    return Clusters(label=label, core=label >= 0, bits=np.where(label >= 0, bits, 0.0), breaks=held, strength=held)
