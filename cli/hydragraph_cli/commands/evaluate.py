@@ -32,7 +32,7 @@ _PAGE = {
 @click.argument("truth", type=FOLDER)
 @click.option("--positive", metavar="NAMES", help="Names in the column label that mean coordinated, comma separated.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Start of the random numbers of the intervals.")
-@click.option("--resamples", type=click.IntRange(0, 1_000_000), metavar="N", help="Draws for the intervals; 0: none.")
+@click.option("--resamples", type=click.IntRange(0, 1_000_000), metavar="N", help="Draws for the bootstrap; 0: none.")
 @click.option(
     "-o", "--figures", "out", type=click.Path(path_type=Path), metavar="DIR",
     help="Write evaluation.json and figures into this folder.",
@@ -47,7 +47,7 @@ def command(
 
     TRUTH is a table with account_id and label (1/0, true/false, or names with --positive), and if known cluster,
     tactic, group, group_kind, parent; or the folder of a world made by `simulate`. An account without a label is not
-    taken as innocent: figures are over labelled accounts only. Intervals are 95% bootstrap intervals over rings and
+    taken as innocent: figures are over labelled accounts only. Low and high bound the 95% interval, over rings and
     clusters; "-" is a figure that the labels cannot tell.
 
     \b

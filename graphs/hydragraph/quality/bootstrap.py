@@ -19,6 +19,7 @@ Key = tuple[str, str]
 Statistic = Callable[[Floats], Mapping[Key, Floats]]
 
 LOW, HIGH = 2.5, 97.5
+_Z = 1.959963984540054
 _LARGEST_DRAW = 4_000_000
 _UNDEFINED_AT_MOST = 0.05
 
@@ -85,12 +86,17 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
     return result
 
 
-def share(hits: int, of: int, *, resamples: int, rng: np.random.Generator) -> Estimate:
-    """hits / of, each of the `of` units being drawn with replacement."""
-    stratum = Stratum(np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([hits, of - hits]))
-    name = ("share", "")
-    found = estimate([stratum], lambda s: {name: ratio(s[:, 0], s[:, 1])}, resamples=resamples, rng=rng)
-    return found[name]
+def share(hits: float, of: float) -> Estimate:
+    """hits / of independent units, with Wilson's score interval (95 %): one that is not empty at 0 of n and n of n.
+
+    (p + z^2 / 2n -+ z * sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n), with p = hits / of, n = of, z = 1.96.
+    """
+    if not of:
+        return NOTHING
+    p, square = hits / of, _Z * _Z / of
+    middle, half = p + square / 2, _Z * ((p * (1 - p) + square / 4) / of) ** 0.5
+    low, high = (middle - half) / (1 + square), (middle + half) / (1 + square)
+    return Estimate(p, 0.0 if hits == 0 else low, 1.0 if hits == of else high)
 
 
 def _summed(parts: Sequence[Floats]) -> Floats:

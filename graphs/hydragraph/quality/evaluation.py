@@ -13,9 +13,8 @@ import polars as pl
 
 from hydragraph.case import Case
 from hydragraph.errors import InputRefused, UnknownName
-from hydragraph.quality.bootstrap import Estimate, Key
 from hydragraph.quality.labelled import AT, COORDINATED, join, listing, said, tally
-from hydragraph.quality.measures import ANY, EVERY, SCORE, entities, headline, sums_of
+from hydragraph.quality.measures import ANY, EVERY, SCORE, Figures, entities, headline, sums_of
 from hydragraph.quality.tables import (
     GROUPS,
     PARENTS,
@@ -27,6 +26,7 @@ from hydragraph.quality.tables import (
     lineage,
     rank_table,
     reliability_table,
+    ring_shares,
     ring_table,
     tactic_table,
 )
@@ -141,9 +141,11 @@ def evaluate(
     ring found, whole, split or merged is, `quality.rings.ring_fates` says; what accused innocent groups are,
     `quality.tables.innocent_table`. A cluster is right when at least half of its labelled accounts are coordinated.
 
-    Intervals: 95 % percentile bootstrap, `resamples` draws with `seed`. What is drawn are true rings, and for accounts
-    without one found clusters and single accounts, because members of one ring are found or missed together. The same
-    input gives the same figures.
+    Intervals (95 %): of shares of rings, clusters or groups Wilson's; of all other figures the percentiles of a
+    bootstrap with `resamples` draws from `seed`. What is drawn are true rings, and for accounts without one found
+    clusters and single accounts, because members of one ring are found or missed together. The bootstrap cannot see
+    what never occurred: its interval of a figure that nothing contradicts, such as a precision of 1, has no width. The
+    same input gives the same figures.
 
     Raises InputRefused for a truth that cannot be used, or none of whose accounts the case holds.
     """
@@ -160,21 +162,17 @@ def evaluate(
     # each part has its own random numbers, so that one figure does not depend on whether another is there
     own = iter(np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(10))
     sums = sums_of(labelled)
-    found: dict[Key, tuple[Estimate, tuple[float, float] | None]] = {}
-    found |= headline(sums, resamples=resamples, rng=next(own))
+    found = headline(sums, resamples=resamples, rng=next(own))
     rng = next(own)
     if labelled["entity"].null_count() == 0:
         found |= entities(labelled, resamples=resamples, rng=rng)
-    ranked = leads(case, labelled)
-    rng = next(own)
+    ranked, rings = leads(case, labelled), ring_table(labelled)
+    found |= ring_shares(rings)
     if counts["labelled_innocent"]:
-        for at in AT:
-            found["clusters_right", at] = clusters_right(ranked, at, resamples=resamples, rng=rng)
-    rng = next(own)
+        found |= {("clusters_right", at): clusters_right(ranked, at) for at in AT}
     if "group" in known.given:
-        found["innocent_groups_accused", GROUPS] = groups_accused(labelled, resamples=resamples, rng=rng)
+        found["innocent_groups_accused", GROUPS] = groups_accused(labelled)
     found |= lineage(case, labelled, known, resamples=resamples, rng=next(own))
-    rings = ring_table(labelled)
     return Evaluation(
         counts=counts,
         notes=tuple(said(counts, known)),
@@ -184,11 +182,11 @@ def evaluate(
         rings=rings,
         ranks=rank_table(ranked, sums, resamples=resamples, rng=next(own)),
         curve=curve_table(sums),
-        reliability=reliability_table(ranked, resamples=resamples, rng=next(own)),
+        reliability=reliability_table(ranked),
     )
 
 
-def _frame(found: Mapping[Key, tuple[Estimate, tuple[float, float] | None]]) -> pl.DataFrame:
+def _frame(found: Figures) -> pl.DataFrame:
     """The headline, in the order of what the figures are of."""
     rows = [
         (measure, of, value.value, value.low, value.high, *(counts or (None, None)))

@@ -1,4 +1,4 @@
-"""The headline figures: accounts, score, pairs, rings; each from sums over units that can be drawn again."""
+"""The headline figures of accounts, score and pairs: each from sums over units that can be drawn again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from hydragraph.quality.bootstrap import Estimate, Floats, Key, Stratum, estimate, ratio
 from hydragraph.quality.labelled import AT, accused
-from hydragraph.quality.rings import cluster_sums, ring_fates
+from hydragraph.quality.rings import cluster_sums
 
 ANY, EVERY, SCORE = "any cluster", "all labelled", "score"
 """What a figure that is not of accused clusters is of: found clusters of any assessment, over coordinated accounts with
 a true ring; the same over all labelled accounts; the score."""
 
-FATES = ("found", "whole", "split", "merged")
 _PAIRS = ("accounts", "true_pairs", "same_pairs", "found_pairs", "precision_sum", "recall_sum")
 
 Shares = dict[Key, tuple[Floats, Floats]]
@@ -62,11 +61,6 @@ def sums_of(labelled: pl.DataFrame) -> Sums:
     levels = labelled["score"].unique().sort().to_numpy()
     in_rings = rows.filter(pl.col("ring").is_not_null())
     rings = _accounts(in_rings, "ring").join(cluster_sums(in_rings, "ring"), on="ring", how="left")
-    for at in AT:
-        fates = ring_fates(in_rings.with_columns(found=pl.when(accused(at)).then("found"))).select(
-            "ring", pl.lit(1).alias(f"rings {at}"), *(pl.col(fate).alias(f"{fate} {at}") for fate in FATES)
-        )
-        rings = rings.join(fates, on="ring", how="left")
     rings = rings.sort("ring").with_columns(pl.exclude("ring").cast(pl.Float64).fill_null(0.0))
     columns = tuple(name for name in rings.columns if name != "ring")
     number = rings.select("ring", unit=pl.int_range(pl.len()))
@@ -120,14 +114,16 @@ def _stratum(
     return Stratum(csr_array(hstack([csr_array(counts.to_numpy()), held])), times)
 
 
-def headline(
-    sums: Sums, *, resamples: int, rng: np.random.Generator
-) -> dict[Key, tuple[Estimate, tuple[float, float] | None]]:
-    """(measure, what it is of) -> the estimate, and the two counts it divides, if it is a share of a count."""
+Figures = dict[Key, tuple[Estimate, tuple[float, float] | None]]
+"""(measure, what it is of) -> the estimate, and the two counts it divides, if it is a share of a count."""
+
+
+def headline(sums: Sums, *, resamples: int, rng: np.random.Generator) -> Figures:
+    """Figures of accused accounts, of the score, and of pairs of accounts in rings."""
 
     def shares(drawn: Floats) -> Shares:
         named = sums.named(drawn)
-        return _accused_shares(named) | _pair_shares(named, ANY) | _ring_shares(named)
+        return _accused_shares(named) | _pair_shares(named, ANY)
 
     def statistic(drawn: Floats) -> Mapping[Key, Floats]:
         return _divided(shares(drawn), ANY) | _of_score(*sums.by_level(drawn))
@@ -136,9 +132,7 @@ def headline(
     return _with_counts(found, shares(sums.whole))
 
 
-def entities(
-    labelled: pl.DataFrame, *, resamples: int, rng: np.random.Generator
-) -> dict[Key, tuple[Estimate, tuple[float, float] | None]]:
+def entities(labelled: pl.DataFrame, *, resamples: int, rng: np.random.Generator) -> Figures:
     """Pairwise and B-cubed figures over all labelled accounts, every one of which has a true cluster (`entity`)."""
     frame = cluster_sums(labelled, "entity")
     classes = frame.group_by(_PAIRS).agg(times=pl.len().cast(pl.Int64)).sort(_PAIRS)
@@ -162,10 +156,6 @@ def _accused_shares(named: Mapping[str, Floats]) -> Shares:
         shares["f1", at] = 2 * right, (said + positive) * known * (positive > 0)
         shares["false_positive_rate", at] = said - right, innocent
     return shares
-
-
-def _ring_shares(named: Mapping[str, Floats]) -> Shares:
-    return {(f"rings_{fate}", at): (named[f"{fate} {at}"], named[f"rings {at}"]) for at in AT for fate in FATES}
 
 
 def _pair_shares(named: Mapping[str, Floats], of: str) -> Shares:
@@ -200,9 +190,7 @@ def _of_score(positive: Floats, innocent: Floats) -> dict[Key, Floats]:
     }
 
 
-def _with_counts(
-    found: Mapping[Key, Estimate], shares: Shares
-) -> dict[Key, tuple[Estimate, tuple[float, float] | None]]:
+def _with_counts(found: Mapping[Key, Estimate], shares: Shares) -> Figures:
     of_counts = {key for key in shares if not key[0].startswith(("b_cubed", "f1", "pairwise_f1"))}
     return {
         key: (value, (float(shares[key][0][0]), float(shares[key][1][0])) if key in of_counts else None)

@@ -8,7 +8,7 @@ import polars as pl
 from hydragraph.case import Case
 from hydragraph.quality.bootstrap import NOTHING, Estimate, Floats, Key, Stratum, estimate, ratio, share
 from hydragraph.quality.labelled import AT, COORDINATED, LISTED, accused
-from hydragraph.quality.measures import Sums
+from hydragraph.quality.measures import Figures, Sums
 from hydragraph.quality.rings import HALF, ring_fates
 from hydragraph.quality.truth import Truth
 
@@ -17,26 +17,36 @@ Rng = np.random.Generator
 GROUPS, PARENTS = "groups", "parents"
 """What figures of innocent groups and of named parents are of."""
 
+FATES = ("found", "whole", "split", "merged")
+_LISTED = "_or_review"
 _RANKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 _BINS = 10
 _ACCUSED_MEMBERS = 2
 
 
 def ring_table(labelled: pl.DataFrame) -> pl.DataFrame:
-    """One row a true ring of at least two accounts, largest first: `ring_fates` in coordinated clusters, its tactic,
-    and found_or_review: whether it is found when clusters in review count too."""
+    """One row a true ring of at least two accounts, largest first: its tactic, `ring_fates` in coordinated clusters, and
+    with `_or_review` behind the name in coordinated and review ones."""
     members = labelled.filter(pl.col("ring").is_not_null())
-    fates = ring_fates(members.with_columns(found=pl.when(accused(COORDINATED)).then("found")))
-    listed = ring_fates(members.with_columns(found=pl.when(accused(LISTED)).then("found")))
+    fates, listed = (ring_fates(members.with_columns(found=pl.when(accused(at)).then("found"))) for at in AT)
     tactics = members.sort("account_id").group_by("ring").agg(pl.col("tactic").drop_nulls().first())
     return (
-        fates.join(listed.select("ring", found_or_review="found"), on="ring", how="left")
+        fates.join(listed.select("ring", *FATES), on="ring", how="left", suffix=_LISTED)
         .join(tactics, on="ring", how="left")
-        .select(
-            "ring", "tactic", "accounts", "best", "held", "found", "whole", "split", "merged", "found_or_review"
-        )
+        .select("ring", "tactic", "accounts", "best", "held", *FATES, *(f"{fate}{_LISTED}" for fate in FATES))
         .sort("accounts", "ring", descending=[True, False])
-    )  # fmt: skip
+    )
+
+
+def ring_shares(rings: pl.DataFrame) -> Figures:
+    """Share of the rings of `ring_table` that are found, whole, split and merged."""
+    columns = {(f"rings_{fate}", at): f"{fate}{_LISTED if at == LISTED else ''}" for at in AT for fate in FATES}
+    return {key: _share(rings[name]) for key, name in columns.items()}
+
+
+def _share(true: pl.Series) -> tuple[Estimate, tuple[float, float]]:
+    hits, of = int(true.sum()), len(true)
+    return share(hits, of), (hits, of)
 
 
 def tactic_table(labelled: pl.DataFrame, rings: pl.DataFrame, *, resamples: int, rng: Rng) -> pl.DataFrame:
@@ -67,7 +77,7 @@ def tactic_table(labelled: pl.DataFrame, rings: pl.DataFrame, *, resamples: int,
     )  # fmt: skip
     of_rings = rings.group_by("tactic").agg(
         rings=pl.len().cast(pl.Int64),
-        **{f"rings_{f}": pl.col(f).sum().cast(pl.Int64) for f in ("found", "whole", "split", "merged")},
+        **{f"rings_{f}": pl.col(f).sum().cast(pl.Int64) for f in FATES},
     )
     joined = table.join(of_rings, on="tactic", how="left").with_columns(pl.col("^rings.*$").fill_null(0))
     return joined.sort("recall", "tactic")
@@ -102,11 +112,9 @@ def innocent_table(labelled: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def groups_accused(labelled: pl.DataFrame, *, resamples: int, rng: Rng) -> tuple[Estimate, tuple[float, float]]:
-    """Share of the innocent groups of at least two accounts that are accused, drawn group by group."""
-    groups = _groups(labelled.filter(~pl.col("positive")))
-    hits, of = int(groups["accused"].sum()), groups.height
-    return share(hits, of, resamples=resamples, rng=rng), (hits, of)
+def groups_accused(labelled: pl.DataFrame) -> tuple[Estimate, tuple[float, float]]:
+    """Share of the innocent groups of at least two accounts that are accused."""
+    return _share(_groups(labelled.filter(~pl.col("positive")))["accused"])
 
 
 def _groups(innocent: pl.DataFrame) -> pl.DataFrame:
@@ -135,10 +143,9 @@ def leads(case: Case, labelled: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(right=pl.col("positive") >= HALF * pl.col("labelled"))
 
 
-def clusters_right(leads: pl.DataFrame, at: str, *, resamples: int, rng: Rng) -> tuple[Estimate, tuple[float, float]]:
-    """Share of the accused clusters that are right, drawn cluster by cluster."""
-    right = leads.filter(accused(at))["right"]
-    return share(int(right.sum()), len(right), resamples=resamples, rng=rng), (int(right.sum()), len(right))
+def clusters_right(leads: pl.DataFrame, at: str) -> tuple[Estimate, tuple[float, float]]:
+    """Share of the accused clusters that are right."""
+    return _share(leads.filter(accused(at))["right"])
 
 
 def rank_table(leads: pl.DataFrame, sums: Sums, *, resamples: int, rng: Rng) -> pl.DataFrame:
@@ -152,7 +159,7 @@ def rank_table(leads: pl.DataFrame, sums: Sums, *, resamples: int, rng: Rng) -> 
         return pl.DataFrame(schema=schema)
     right = np.cumsum(leads["right"].to_numpy())
     for k in (k for k in _RANKS if k <= len(right)):
-        found = share(int(right[k - 1]), k, resamples=resamples, rng=rng)
+        found = share(int(right[k - 1]), k)
         rows.append(("clusters", k, found.value, found.low, found.high))
     ranks = sorted({k for k in _RANKS if k <= min(positive + innocent, 2 * positive)} | {int(positive)} - {0})
 
@@ -190,7 +197,7 @@ def curve_table(sums: Sums) -> pl.DataFrame:
     ).with_columns(pl.col("precision", "recall", "false_positive_rate").fill_nan(None))
 
 
-def reliability_table(leads: pl.DataFrame, *, resamples: int, rng: Rng) -> pl.DataFrame:
+def reliability_table(leads: pl.DataFrame) -> pl.DataFrame:
     """Score against what is true, in ten bins of the score: clusters with a labelled account, their mean score, the
     share that is right with its interval, their labelled accounts and the share of coordinated ones among those."""
     bins = leads.with_columns(bin=(pl.col("score") * _BINS).floor().clip(0, _BINS - 1).cast(pl.Int64))
@@ -205,7 +212,7 @@ def reliability_table(leads: pl.DataFrame, *, resamples: int, rng: Rng) -> pl.Da
         )
         .sort("bin")
     )
-    shares = [share(r, n, resamples=resamples, rng=rng) for r, n in table.select("right", "clusters").iter_rows()]
+    shares = [share(r, n) for r, n in table.select("right", "clusters").iter_rows()]
     number = pl.Float64()
     return table.select(
         score_from=pl.col("bin") / _BINS,
@@ -220,9 +227,7 @@ def reliability_table(leads: pl.DataFrame, *, resamples: int, rng: Rng) -> pl.Da
     )
 
 
-def lineage(
-    case: Case, labelled: pl.DataFrame, truth: Truth, *, resamples: int, rng: Rng
-) -> dict[Key, tuple[Estimate, tuple[float, float] | None]]:
+def lineage(case: Case, labelled: pl.DataFrame, truth: Truth, *, resamples: int, rng: Rng) -> Figures:
     """Parents named right. recall: of the labelled accounts with a true parent in the case; precision: of the labelled
     accounts for which the case names a parent. Drawn by ring, else cluster, else account. Not known, and null, when the
     case names no parent at all or the truth has no column parent."""
