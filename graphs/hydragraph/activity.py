@@ -82,7 +82,9 @@ class Activity:
             return out
         for low in range(0, len(a), _CHUNK):
             part = slice(low, low + _CHUNK)
-            out[part] = self._together(a[part], b[part])
+            # windows are no longer than the silence before a burst: fewer than two common hours, fewer than two of any
+            often = np.flatnonzero(_common(self._windows[-1], a[part], b[part]) >= 2) + low
+            out[often] = self._together(a[often], b[often])
         return out
 
     def _together(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -99,7 +101,7 @@ class Activity:
         usual = (both * _WEEK[None, :]).sum(axis=1) * share_a * share_b / days
         best = np.zeros(len(a))
         for window, matrix in zip(WINDOWS_MINUTES, self._windows, strict=True):
-            n = np.asarray(matrix[a].multiply(matrix[b]).sum(axis=1)).ravel().astype(np.float64)
+            n = _common(matrix, a, b)
             p = gammainc(np.maximum(n, 1), np.maximum(usual * window / 60, 1e-12))
             bits = np.where(n >= 2, -2 - 0.5 * np.log2(np.maximum(p, 1e-300)), 0.0)
             best = np.maximum(best, bits)
@@ -215,6 +217,12 @@ class Activity:
             matrix.data[:] = 1
             found.append(matrix)
         return found
+
+
+def _common(matrix: csr_array, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Columns that rows a and b have in common."""
+    found: NDArray[np.float64] = np.asarray(matrix[a].multiply(matrix[b]).sum(axis=1)).ravel().astype(np.float64)
+    return found
 
 
 _WEEK = np.repeat([7 / 5, 7 / 2], 24)

@@ -40,8 +40,9 @@ def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
     codes = accounts.select("account_id", account=pl.int_range(pl.len(), dtype=pl.UInt32)).lazy()
     parts: dict[str, list[pl.DataFrame]] = {}
     for kind, rows in _link_rows(source):
-        parts.setdefault(kind, []).append(_unify(kind, _grouped(rows, codes), settings))
-    identifiers, links = _code(parts)
+        parts.setdefault(kind, []).append(_grouped(rows, codes))
+    unified = {kind: _unify(kind, pl.concat(parts.pop(kind)), settings) for kind in sorted(parts)}
+    identifiers, links = _code(unified)
     identifiers = _with_known(source, identifiers)
     accounts = _with_organisations(_with_spans(accounts, links), settings)
     return BipartiteGraph(accounts, identifiers, links.sort("account", "identifier"))
@@ -103,19 +104,16 @@ def _grouped(rows: pl.LazyFrame, codes: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _unify(kind: str, frame: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Raw values -> normalised identifiers; the links of spellings that mean the same are merged."""
+    """Raw values -> normalised identifiers; links from several tables and of spellings that mean the same are merged."""
     raw = frame["raw"].unique()
     value = address_ranges(raw, settings)["range"] if kind == "ip_range" else normalise(kind, raw, settings)
     known = pl.DataFrame({"raw": raw, "value": value}).drop_nulls("value")
-    joined = frame.lazy().join(known.lazy(), on="raw", how="inner").drop("raw")
-    if known["value"].n_unique() < known.height:
-        joined = _merged(joined, ["account", "value"])
-    return joined.select("account", "value", "count", "first_seen", "last_seen").collect(engine="streaming")
-
-
-def _merged(frame: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
-    return frame.group_by(keys).agg(
-        count=pl.col("count").sum(), first_seen=pl.col("first_seen").min(), last_seen=pl.col("last_seen").max()
+    return (
+        frame.lazy()
+        .join(known.lazy(), on="raw", how="inner")
+        .group_by("account", "value")
+        .agg(count=pl.col("count").sum(), first_seen=pl.col("first_seen").min(), last_seen=pl.col("last_seen").max())
+        .collect(engine="streaming")
     )
 
 
@@ -204,14 +202,13 @@ def _with_known(source: Source, identifiers: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([nothing.filter(pl.col("kind") < "ip_range"), known, nothing.filter(pl.col("kind") > "ip_range")])
 
 
-def _code(parts: dict[str, list[pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _code(parts: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Identifiers sorted by kind and value, and the links with their codes, each pair once; empties `parts`."""
     identifiers = [pl.DataFrame(schema={"kind": pl.String, "value": pl.String})]
     links = [pl.DataFrame(schema=_LINKS)]
     start = 0
     for kind in sorted(parts):
-        frames = parts.pop(kind)
-        frame = frames[0] if len(frames) == 1 else _merged(pl.concat(frames).lazy(), ["account", "value"]).collect()
+        frame = parts.pop(kind)
         values = frame["value"].unique().sort()
         coded = values.to_frame().with_columns(identifier=pl.int_range(start, start + values.len(), dtype=pl.UInt32))
         identifiers.append(values.to_frame().select(pl.lit(kind).alias("kind"), "value"))

@@ -30,7 +30,7 @@ def _reuse(view: View, kinds: Iterable[str]) -> Measured | None:
     figure[use.account[shared]] = 1.0
     account = view.graph.links["account"].to_numpy()
     identifier = view.graph.links["identifier"].to_numpy()
-    everyone = np.isin(view.graph.kind_code[identifier], codes)
+    everyone = np.isin(view.graph.kind_code, codes)[identifier]
     holders, sharers = np.zeros(len(figure), bool), np.zeros(len(figure), bool)
     holders[account[everyone]] = True
     sharers[account[everyone & (view.graph.degree[identifier] > 1)]] = True
