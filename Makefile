@@ -10,10 +10,10 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick lint docs clean
+.PHONY: help venv demo test quick lint docs bench-quality clean
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 venv: $(VENV)/.dev  ## environment with everything needed to work on the code
 
@@ -33,6 +33,9 @@ lint: $(VENV)/.dev  ## style, format and types
 
 docs: $(VENV)/.dev  ## make the generated parts, transcripts and pictures of the documentation again
 	$(BIN)/python tests/make_docs.py
+
+bench-quality: $(VENV)/.dev  ## measure detection on made-up worlds and write docs/quality.md; half an hour
+	$(BIN)/python benchmarks/quality.py
 
 clean:  ## remove the environment and everything made from the sources
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

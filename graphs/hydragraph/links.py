@@ -41,7 +41,7 @@ def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
     parts: dict[str, list[pl.DataFrame]] = {}
     for kind, rows in _link_rows(source):
         parts.setdefault(kind, []).append(_grouped(rows, codes))
-    unified = {kind: _unify(kind, pl.concat(parts.pop(kind)), settings) for kind in sorted(parts)}
+    unified = {kind: _unify(kind, parts.pop(kind), settings) for kind in sorted(parts)}
     identifiers, links = _code(unified)
     identifiers = _with_known(source, identifiers)
     accounts = _with_organisations(_with_spans(accounts, links), settings)
@@ -103,18 +103,18 @@ def _grouped(rows: pl.LazyFrame, codes: pl.LazyFrame) -> pl.DataFrame:
     )
 
 
-def _unify(kind: str, frame: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def _unify(kind: str, frames: list[pl.DataFrame], settings: Settings) -> pl.DataFrame:
     """Raw values -> normalised identifiers; links from several tables and of spellings that mean the same are merged."""
+    frame = pl.concat(frames)
     raw = frame["raw"].unique()
     value = address_ranges(raw, settings)["range"] if kind == "ip_range" else normalise(kind, raw, settings)
     known = pl.DataFrame({"raw": raw, "value": value}).drop_nulls("value")
-    return (
-        frame.lazy()
-        .join(known.lazy(), on="raw", how="inner")
-        .group_by("account", "value")
-        .agg(count=pl.col("count").sum(), first_seen=pl.col("first_seen").min(), last_seen=pl.col("last_seen").max())
-        .collect(engine="streaming")
-    )
+    joined = frame.lazy().join(known.lazy(), on="raw", how="inner").drop("raw")
+    if len(frames) > 1 or known["value"].n_unique() < known.height:
+        joined = joined.group_by("account", "value").agg(
+            count=pl.col("count").sum(), first_seen=pl.col("first_seen").min(), last_seen=pl.col("last_seen").max()
+        )
+    return joined.collect(engine="streaming")
 
 
 def _activity(source: Source) -> pl.DataFrame:
