@@ -1,0 +1,118 @@
+"""Measures detection on worlds whose truth is known, and writes docs/quality.md: `make bench-quality`.
+
+python benchmarks/quality.py                        all of it: about half an hour on two cores
+python benchmarks/quality.py --quick                60,000 accounts, one seed, no curves, into out/
+python benchmarks/quality.py --sizes 60000 --seeds 3 --out out/try.md
+
+What was measured is kept under out/bench-quality, so that a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+from hydragraph.report.files import write_whole
+from quality_document import REPORTED_FROM, Curve, Results, Row, document, draw
+from quality_runs import ROOT, Run, World, measured, peers_measured, pooled
+
+DOCUMENT = ROOT / "docs" / "quality.md"
+SEEDS = (1000, 1001, 1002)
+SIZES = (6_000, 60_000, 1_000_000)
+LARGE = 200_000
+"""Worlds of more accounts are made of the first seed only, and without the hard scenario."""
+
+KINDS = {
+    "every tactic": {},
+    "without templates": {"templates": False},
+    "well hidden": {"scenario": "hard"},
+    "no ring": {"scenario": "innocent"},
+}
+
+CURVE_ACCOUNTS = 20_000
+CURVES: dict[str, tuple[str, tuple[float, ...]]] = {
+    "camouflage": ("share of bursts through carriers and VPN exits", (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)),
+    "jitter": ("hours by which simultaneous work strays", (0.0, 0.25, 1.0, 4.0, 12.0, 48.0)),
+    "ring_size": ("median accounts of a ring", (3.0, 5.0, 8.0, 12.0, 20.0, 40.0, 100.0)),
+}
+
+MODES = tuple((mode, amount) for mode in ("random", "biased", "hijacked") for amount in (0.25, 0.5, 1.0))
+"""FRAUDAR's three ways to hide: further requests per request of a ring account, or accounts taken over per account."""
+
+Say = Callable[[str], None]
+
+
+def gather(sizes: Sequence[int], seeds: Sequence[int], curves: bool, command: str, say: Say) -> Results:
+    """Measure everything that is wanted; the largest worlds come last."""
+    rows: list[Row] = []
+    peers = []
+    turned = [*(_curve(name, seeds, say) for name in CURVES), _modes(seeds, say)] if curves else []
+    for size in sorted(sizes):
+        used = seeds[:1] if size > LARGE else seeds
+        for kind, given in KINDS.items():
+            if (size > LARGE and kind == "well hidden") or (size < min(60_000, max(sizes)) and kind != "every tactic"):
+                continue
+            runs = [measured(World(accounts=size, seed=seed, **given), say) for seed in used]  # type: ignore[arg-type]
+            rows.append(Row(f"{size:,}, {kind}", runs, pooled(runs)))
+            if kind == "every tactic":
+                peers.append((rows[-1].title, runs, [peers_measured(run.world, say) for run in runs]))
+    # the first row is what the pictures of the score show
+    rows.sort(key=lambda row: row.runs[0].world.accounts != 60_000)
+    return Results(command, rows, peers, turned)
+
+
+def _curve(name: str, seeds: Sequence[int], say: Say) -> Curve:
+    meaning, values = CURVES[name]
+    points: dict[str, list[Run]] = {}
+    for value in values:
+        worlds = (World(accounts=CURVE_ACCOUNTS, seed=seed, **{name: value}) for seed in seeds)  # type: ignore[arg-type]
+        points[f"{value:g}"] = [measured(world, say) for world in worlds]
+    return Curve(name, meaning, points)
+
+
+def _modes(seeds: Sequence[int], say: Say) -> Curve:
+    points: dict[str, list[Run]] = {}
+    for mode, amount in MODES:
+        worlds = (World(accounts=CURVE_ACCOUNTS, seed=seed, added=(mode, amount)) for seed in seeds)
+        points[f"{mode} {amount:g}"] = [measured(world, say) for world in worlds]
+    return Curve("added", "camouflage added on top", points, drawn=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the options, measure, write. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="quality.py", description="Measure detection on worlds whose truth is known.")
+    numbers = partial(lambda text: tuple(int(n) for n in text.split(",")))
+    parser.add_argument("--quick", action="store_true", help="60,000 accounts, one seed, no curves")
+    parser.add_argument("--seeds", type=numbers, default=None, metavar="A,B", help="default 1000,1001,1002")
+    parser.add_argument("--sizes", type=numbers, default=None, metavar="A,B", help="default 6000,60000,1000000")
+    parser.add_argument("--no-curves", action="store_true", help="leave the curves out")
+    parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="default docs/quality.md")
+    given = parser.parse_args(arguments)
+    seeds = given.seeds or (SEEDS[:1] if given.quick else SEEDS)
+    sizes = given.sizes or ((60_000,) if given.quick else SIZES)
+    whole = (seeds, tuple(sorted(sizes)), given.quick or given.no_curves) == (SEEDS, SIZES, False)
+    out = given.out or (DOCUMENT if whole else ROOT / "out" / "quality.md")
+    if out.resolve().is_relative_to(DOCUMENT.parent) and (not whole or min(seeds) < REPORTED_FROM):
+        print("quality.py: docs/ takes the whole measurement only; name another file with --out", file=sys.stderr)
+        return 2
+    start = perf_counter()
+
+    def say(text: str) -> None:
+        print(f"[{perf_counter() - start:6.0f} s] {text}", file=sys.stderr, flush=True)
+
+    command = "make bench-quality" if whole else f"python benchmarks/quality.py {' '.join(arguments or sys.argv[1:])}"
+    results = gather(sizes, seeds, not (given.quick or given.no_curves), command.strip(), say)
+    figures = out.parent / "figures"
+    draw(results, figures)
+    write_whole(out, document(results, os.path.relpath(figures, out.parent)).encode("utf-8"))
+    say(f"written: {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

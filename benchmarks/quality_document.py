@@ -1,0 +1,482 @@
+"""The document about quality, made from what was measured: every figure and every sentence that depends on one."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import hydragraph as hg
+from hydragraph.quality import RESAMPLES
+from peers import PEERS
+from quality_runs import ORACLE, Run, code_digest, share
+
+REPORTED_FROM = 1000
+"""Seeds below 100 are for tuning; the document takes none below this one."""
+
+GOOD_PRECISION, GOOD_RECALL = 0.98, 0.9
+"""Below these a result is listed among the failures."""
+
+_PACKAGES = ("polars", "numpy", "scipy", "networkx", "graspologic-native")
+_AT, _BOTH = "coordinated", "coordinated+review"
+_LINES = (("recall", "#0b6e99", "o"), ("precision", "#c8553d", "s"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """Worlds of one kind, measured over several seeds: a title, the runs and their evaluation as one."""
+
+    title: str
+    runs: Sequence[Run]
+    found: hg.Evaluation
+
+    @property
+    def innocent(self) -> bool:
+        """Whether there is no ring in these worlds."""
+        return self.found.counts["labelled_coordinated"] == 0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One parameter turned: its name, what it is, and the runs at each value. drawn: whether the values are a scale."""
+
+    name: str
+    meaning: str
+    points: Mapping[str, Sequence[Run]]
+    drawn: bool = True
+
+
+Peers = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the document is made of. peers: (title, runs, what each run's peers found)."""
+
+    command: str
+    rows: Sequence[Row]
+    peers: Sequence[tuple[str, Sequence[Run], Sequence[Peers]]]
+    curves: Sequence[Curve] = field(default_factory=list)
+
+
+def document(results: Results, figures: str) -> str:
+    """The whole document. figures: the folder of the pictures, as links in it begin."""
+    rings = [row for row in results.rows if not row.innocent]
+    none = [row for row in results.rows if row.innocent]
+    parts = [
+        _head(results),
+        _headline(rings),
+        _innocent_worlds(none),
+        _failures(results),
+        _tactics(rings),
+        _groups([*rings, *none]),
+        _fates(rings),
+        _score(rings, figures),
+        _curves(results.curves, figures),
+        _peers(results.peers),
+        _definitions(),
+    ]
+    return "\n".join(part for part in parts if part).rstrip("\n") + "\n"
+
+
+def _head(results: Results) -> str:
+    seeds = sorted({run.world.seed for row in results.rows for run in row.runs})
+    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    return "\n".join(
+        [
+            "# Quality",
+            "",
+            f"Made by `{results.command}`; no figure here is typed. hydragraph {hg.__version__}, code {code_digest()},"
+            f" Python {platform.python_version()}, {versions}; {os.cpu_count()} cores.",
+            "",
+            "The worlds are made by `hydragraph simulate`, so the truth is known. The same people wrote the worlds and"
+            " the detection: rings that work as none of the tactics below does are not measured, and no figure here"
+            " promises what will be found in real data. Measure on your own labels with `hydragraph evaluate`.",
+            "",
+            f"Seeds: {', '.join(map(str, seeds))}. {_rule(seeds)} Brackets hold 95 % intervals over rings and clusters;"
+            " worlds of several seeds count as one. Accounts accused are those in clusters assessed `coordinated`.",
+            "",
+        ]
+    )
+
+
+def _rule(seeds: Sequence[int]) -> str:
+    if min(seeds) < REPORTED_FROM:
+        return f"**Seeds below {REPORTED_FROM} are not for reports: what was tuned on them looks better than it is.**"
+    return "Seeds below 100 are for tuning, and none of them is reported."
+
+
+def _headline(rows: Sequence[Row]) -> str:
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("worlds", lambda r: r.title),
+        ("seeds", lambda r: str(len(r.runs))),
+        ("rings", lambda r: f"{r.found.rings.height:,}"),
+        ("precision", lambda r: _with_interval(r.found, "precision", _AT)),
+        ("recall", lambda r: _with_interval(r.found, "recall", _AT)),
+        ("F1", lambda r: _with_interval(r.found, "f1", _AT)),
+        ("innocent groups accused", lambda r: _hits(r.found, "innocent_groups_accused", "groups")),
+        ("precision with review", lambda r: _with_interval(r.found, "precision", _BOTH)),
+        ("recall with review", lambda r: _with_interval(r.found, "recall", _BOTH)),
+    ]
+    more: list[tuple[str, Callable[[Row], str]]] = [
+        ("worlds", lambda r: r.title),
+        ("ROC area", lambda r: _with_interval(r.found, "roc_auc", "score")),
+        ("average precision", lambda r: _with_interval(r.found, "average_precision", "score")),
+        ("pairwise F1", lambda r: _with_interval(r.found, "pairwise_f1", "any cluster")),
+        ("B-cubed precision", lambda r: _with_interval(r.found, "b_cubed_precision", "any cluster")),
+        ("B-cubed recall", lambda r: _with_interval(r.found, "b_cubed_recall", "any cluster")),
+        ("parents named right", lambda r: _with_interval(r.found, "lineage_precision", "parents")),
+        ("parents found", lambda r: _with_interval(r.found, "lineage_recall", "parents")),
+        ("seconds", lambda r: f"{max(run.seconds for run in r.runs):.0f}"),
+        ("peak memory", lambda r: f"{max(run.memory for run in r.runs) / 2**30:.1f} GiB"),
+    ]
+    return "\n".join(["## Headline", "", _table(rows, columns), "", _table(rows, more), "",
+                      "Seconds and memory are those of `hydragraph analyze` without the report, the largest of the"
+                      " seeds. Pairwise and B-cubed figures are over ring accounts, in clusters of any assessment.",
+                      ""])  # fmt: skip
+
+
+def _innocent_worlds(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("worlds", lambda r: r.title),
+        ("seeds", lambda r: str(len(r.runs))),
+        ("accounts", lambda r: f"{r.found.counts['labelled']:,}"),
+        ("coordinated clusters", lambda r: _out_of(r.found, "clusters_right", _AT)),
+        ("accounts in them", lambda r: f"{r.found.counts['accused_labelled']:,}"),
+        ("clusters in review", lambda r: _in_review(r.found)),
+        ("accounts in them ", lambda r: f"{_review_accounts(r.found):,}"),
+        ("innocent groups accused", lambda r: _hits(r.found, "innocent_groups_accused", "groups")),
+    ]
+    return "\n".join(
+        ["## Worlds without a ring", "", "Whatever is accused here is wrong.", "", _table(rows, columns), ""]
+    )
+
+
+def _failures(results: Results) -> str:
+    """Every place where the figures fall short, in words made from the figures."""
+    said: list[str] = []
+    for row in results.rows:
+        for measure, floor in (("precision", GOOD_PRECISION), ("recall", GOOD_RECALL)):
+            value = row.found.value(measure)
+            if value is not None and value < floor:
+                said.append(f"{row.title}: {measure} {_number(value)}.")
+        poor = row.found.tactics.filter(pl.col("recall") < GOOD_RECALL)
+        if poor.height:
+            listed = (f"{t} {_number(r)}" for t, r in poor.select("tactic", "recall").iter_rows())
+            said.append(f"{row.title}: recall below {GOOD_RECALL} for {', '.join(listed)}.")
+        accused = row.found.innocents.filter(pl.col("coordinated") > 0)
+        if accused.height:
+            listed = (f"{n:,} {k}" for k, n in accused.select("group_kind", "coordinated").iter_rows())
+            said.append(f"{row.title}: innocent accounts accused: {', '.join(listed)}.")
+        off = [
+            f"{_number(r['mean_score'])} ({round(r['share_right'] * r['clusters']):,} of {r['clusters']:,} right)"
+            for r in row.found.reliability.to_dicts()
+            if _surprising(r["share_right"] * r["clusters"], r["clusters"], r["mean_score"])
+        ]
+        if off and not row.innocent:
+            said.append(f"{row.title}: the score is no probability around {', '.join(off)}.")
+    for curve in results.curves:
+        for measure, floor in (("precision", GOOD_PRECISION), ("recall", GOOD_RECALL)):
+            at = {value: _of(runs, measure) for value, runs in curve.points.items()}
+            poor_at = [f"{value} ({_number(v)})" for value, v in at.items() if v is not None and v < floor]
+            if poor_at:
+                said.append(f"{_capital(curve.meaning)}: {measure} below {floor} at {', '.join(poor_at)}.")
+    listed_all = [f"- {sentence}" for sentence in said] or ["Nowhere in the worlds measured."]
+    title = (
+        f"Precision below {GOOD_PRECISION}, recall below {GOOD_RECALL}, innocent accounts accused, scores that mislead:"
+    )
+    return "\n".join(["## Where it falls short", "", title, "", *listed_all, ""])
+
+
+def _surprising(right: float, clusters: int, score: float) -> bool:
+    """Whether so many right ones would come about in fewer than 1 of 100 sets of clusters if the score were right."""
+    from scipy.stats import binomtest
+
+    return bool(binomtest(round(right), clusters, score).pvalue < 0.01)
+
+
+def _tactics(rows: Sequence[Row]) -> str:
+    names = sorted({t for row in rows for t in row.found.tactics["tactic"]})
+    first = rows[0].found.tactics if rows else pl.DataFrame({"tactic": []})
+    meaning = _meanings()
+    order = [*first.sort("recall", "tactic")["tactic"], *(n for n in names if n not in set(first["tactic"]))]
+    lines = []
+    for name in order:
+        cells = []
+        for row in rows:
+            of = row.found.tactics.filter(tactic=name)
+            cells.append("" if of.is_empty() else _interval(*of.select("recall", "low", "high").row(0)))
+        lines.append([name, meaning.get(name, ""), *cells])
+    head = ["tactic", "what its rings do", *(row.title for row in rows)]
+    return "\n".join(["## Recall by tactic", "", "Share of a tactic's accounts in coordinated clusters.", "",
+                      _markdown(head, lines), ""])  # fmt: skip
+
+
+def _meanings() -> dict[str, str]:
+    from hydragraph.worlds import TACTICS
+
+    return {name: tactic.meaning for name, tactic in TACTICS.items()}
+
+
+def _groups(rows: Sequence[Row]) -> str:
+    kinds = sorted({k for row in rows for k in row.found.innocents["group_kind"] if k})
+    lines = []
+    for kind in kinds:
+        cells = []
+        for row in rows:
+            of = row.found.innocents.filter(group_kind=kind)
+            if of.is_empty():
+                cells.append("")
+                continue
+            accounts, coordinated, review, groups, accused = of.select(
+                "accounts", "coordinated", "review", "groups", "groups_accused"
+            ).row(0)
+            in_groups = f"; {accused:,} of {groups:,} groups" if groups and accused else ""
+            cells.append(f"{coordinated:,} + {review:,} of {accounts:,}{in_groups}")
+        lines.append([kind, *cells])
+    return "\n".join(["## Innocent accounts accused, by kind of group", "",
+                      "Accounts in coordinated clusters + in clusters for review, of all; groups accused, if any: those with"
+                      " two members, or at least half of them, in coordinated clusters.", "",
+                      _markdown(["kind", *(row.title for row in rows)], lines), ""])  # fmt: skip
+
+
+def _fates(rows: Sequence[Row]) -> str:
+    columns: list[tuple[str, Callable[[Row], str]]] = [("worlds", lambda r: r.title)]
+    for fate in ("found", "whole", "split", "merged"):
+        columns.append((fate, lambda r, fate=fate: _hits(r.found, f"rings_{fate}", _AT)))  # type: ignore[misc]
+    columns.append(("found with review", lambda r: _hits(r.found, "rings_found", _BOTH)))
+    columns.append(("right among coordinated clusters", lambda r: _hits(r.found, "clusters_right", _AT)))
+    return "\n".join(["## Rings", "", _table(rows, columns), ""])
+
+
+def _score(rows: Sequence[Row], figures: str) -> str:
+    if not rows:
+        return ""
+    row = rows[0]
+    columns = {"score_from": "score from", "score_to": "to", "clusters": "clusters", "mean_score": "mean score",
+               "share_right": "share right", "accounts": "accounts", "share_coordinated": "share coordinated"}  # fmt: skip
+    lines = [
+        [_value(r["score_from"]), _value(r["score_to"]), f"{r['clusters']:,}", _number(r["mean_score"]),
+         _interval(r["share_right"], r["low"], r["high"]), f"{r['accounts']:,}", _number(r["share_coordinated"])]
+        for r in row.found.reliability.to_dicts()
+    ]  # fmt: skip
+    ranks = [
+        [of, f"{k:,}", _interval(p, low, high)]
+        for of, k, p, low, high in row.found.ranks.select("of", "k", "precision", "low", "high").iter_rows()
+    ]
+    return "\n".join(
+        [
+            "## The score",
+            "",
+            f"{row.title}, all seeds. A score is right as often as it says when the points lie on the dotted line.",
+            "",
+            f"![Reliability of the score]({figures}/quality-reliability.png)"
+            f" ![Precision and recall]({figures}/quality-precision_recall.png)",
+            "",
+            _markdown(list(columns.values()), lines),
+            "",
+            "Precision among the first k:",
+            "",
+            _markdown(["of", "k", "precision"], ranks),
+            "",
+        ]
+    )
+
+
+def _curves(curves: Sequence[Curve], figures: str) -> str:
+    if not curves:
+        return ""
+    first = next(iter(curves[0].points.values()))
+    said = [
+        "## Curves",
+        "",
+        f"Worlds of {first[0].world.accounts:,} accounts with every tactic, {len(first)} seeds a point; one figure is turned"
+        " for all tactics, the others stay as they are. Bands reach from the lowest to the highest seed.",
+        "",
+        f"![Recall and precision as camouflage, jitter and ring size change]({figures}/quality-curves.png)",
+        "",
+    ]
+    for curve in curves:
+        lines = [
+            [value, _number(_of(runs, "precision")), _number(_of(runs, "recall")),
+             _number(_of(runs, "recall", _BOTH)), _number(_of(runs, "rings_found"))]
+            for value, runs in curve.points.items()
+        ]  # fmt: skip
+        said += [_markdown([curve.meaning, "precision", "recall", "recall with review", "rings found"], lines), ""]
+    return "\n".join(said)
+
+
+def _peers(measured: Sequence[tuple[str, Sequence[Run], Sequence[Peers]]]) -> str:
+    if not measured:
+        return ""
+    said = [
+        "## What one would do otherwise",
+        "",
+        "The usual methods on the same worlds and the same links, in the same run. They find clusters and do not judge"
+        " them, so each is measured twice: with every cluster of at least three accounts accused, as whoever has no labels"
+        " must; and with an oracle that knows the truth and accuses the clusters that give the highest F1, which nobody has"
+        " and no other choice among these clusters beats. hydragraph's first line is what it says itself, without any"
+        " label; the second, with the oracle, shows what its assessment costs. hydragraph's seconds are with reading and"
+        " assessing, the others' without.",
+        "",
+    ]
+    for title, runs, found in measured:
+        lines = []
+        mine = {m: [run.counts(m, "groups" if "group" in m else _AT) for run in runs] for m in _MEASURES}
+        lines.append(["**hydragraph**", "its own", *_cells(mine), f"{max(r.seconds for r in runs):.0f}"])
+        chosen = {m: [tuple(run.oracle[m]) for run in runs] for m in _MEASURES}
+        lines.append(["hydragraph", ORACLE, *_cells(chosen), ""])
+        for peer in PEERS:
+            if peer.name not in found[0]:
+                continue
+            for how in ("every", ORACLE):
+                counts = {m: [tuple(one[peer.name][how][m]) for one in found] for m in _MEASURES}
+                seconds = f"{max(float(one[peer.name]['seconds']) for one in found):.0f}" if how == "every" else ""  # type: ignore[arg-type]
+                lines.append([peer.title, how, *_cells(counts), seconds])
+        head = ["method", "chosen by", "precision", "recall", "F1", "rings found", "whole", "merged",
+                "innocent groups accused", "seconds"]  # fmt: skip
+        said += [f"### {title}", "", _markdown(head, lines), ""]
+    slow = [f"{p.title}, beyond {p.largest:,} accounts" for p in PEERS if p.largest < 10**9]
+    return "\n".join([*said, *([f"Not run, because it takes too long: {'; '.join(slow)}.", ""] if slow else [])])
+
+
+_MEASURES = ("precision", "recall", "rings_found", "rings_whole", "rings_merged", "innocent_groups_accused")
+
+
+def _cells(counts: Mapping[str, Sequence[tuple[float, float]]]) -> list[str]:
+    said = sum(of for _, of in counts["precision"])
+    right, positive = (sum(c[i] for c in counts["recall"]) for i in (0, 1))
+    f1 = 2 * right / (said + positive) if said + positive else None
+    shares = {measure: _number(share(values)) for measure, values in counts.items()}
+    accused = sum(hits for hits, _ in counts["innocent_groups_accused"])
+    return [shares["precision"], shares["recall"], _number(f1), shares["rings_found"], shares["rings_whole"],
+            shares["rings_merged"], f"{accused:,.0f}"]  # fmt: skip
+
+
+def _definitions() -> str:
+    return "\n".join(
+        [
+            "## What the figures are",
+            "",
+            "- Precision: ring accounts among the accounts accused. Recall: accounts accused among the ring accounts. With"
+            " review: clusters in review count as accused.",
+            "- A ring is *found* when one coordinated cluster holds at least half of it, *whole* when one holds at least"
+            " 90 %, *split* when two or more hold at least 10 % each, *merged* when a cluster that holds at least 10 % of"
+            " it holds as much of another ring; two accounts at least, each time.",
+            "- A cluster is *right* when at least half of its accounts are in rings.",
+            "- Pairwise: pairs of ring accounts found together and truly together. B-cubed: the same seen from each"
+            " account, averaged over accounts; an account outside every cluster is a cluster of its own.",
+            "- ROC area and average precision: of the score of an account's cluster, 0 outside clusters.",
+            "- Parents named right: of the successors for which a closed account is named; parents found: of all successors"
+            " of an account in the world.",
+            "- Intervals: Wilson's for shares of rings, clusters and groups. For all else a bootstrap: rings are drawn as"
+            f" wholes, all other accounts with the cluster they were found in or alone, {RESAMPLES:,} times. There, a figure"
+            " that no account contradicts has an interval of no width: what never occurred cannot be drawn.",
+            "",
+        ]
+    )
+
+
+def draw(results: Results, folder: Path) -> list[Path]:
+    """Write the pictures of the document into `folder`; returns their paths."""
+    from hydragraph.report.figures import save_figure
+
+    written = []
+    rings = [row for row in results.rows if not row.innocent]
+    if rings:
+        figures = rings[0].found.figures()
+        for name in ("reliability", "precision_recall"):
+            if name in figures:
+                written.append(save_figure(figures[name], folder / f"quality-{name}.png"))
+    drawn = [curve for curve in results.curves if curve.drawn]
+    if drawn:
+        written.append(save_figure(_curve_figure(drawn), folder / "quality-curves.png"))
+    return written
+
+
+def _curve_figure(curves: Sequence[Curve]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * len(curves), 3.6), dpi=110, facecolor="white", layout="constrained")
+    for axes, curve in zip(figure.subplots(1, len(curves), sharey=True, squeeze=False)[0], curves, strict=True):
+        places = list(range(len(curve.points)))
+        for measure, colour, marker in _LINES:
+            each = [[share([run.counts(measure, _AT)]) or 0.0 for run in runs] for runs in curve.points.values()]
+            axes.fill_between(places, [min(e) for e in each], [max(e) for e in each], color=colour, alpha=0.18, lw=0)
+            pooled = [_of(runs, measure) or 0.0 for runs in curve.points.values()]
+            axes.plot(places, pooled, marker=marker, color=colour, label=measure, markersize=5)
+        axes.set_xticks(places, list(curve.points))
+        axes.set_xlabel(curve.meaning)
+        axes.set_ylim(-0.02, 1.04)
+        axes.grid(color="#dcdad5", linewidth=0.7)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    figure.axes[0].legend(loc="lower left", frameon=False)
+    return figure
+
+
+def _of(runs: Iterable[Run], measure: str, of: str = _AT) -> float | None:
+    return share(run.counts(measure, of) for run in runs)
+
+
+# Words and tables
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}".rstrip("0").rstrip(".") if value in (0, 1) else f"{value:.3f}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _value(value: float) -> str:
+    return f"{value:g}"
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    return _number(value) + ("" if low is None or high is None else f" ({_number(low)} to {_number(high)})")
+
+
+def _row(found: hg.Evaluation, measure: str, of: str) -> dict[str, Any]:
+    rows = found.headline.filter((pl.col("measure") == measure) & (pl.col("of") == of)).to_dicts()
+    return rows[0] if rows else dict.fromkeys(found.headline.columns)
+
+
+def _with_interval(found: hg.Evaluation, measure: str, of: str) -> str:
+    row = _row(found, measure, of)
+    return _interval(row["value"], row["low"], row["high"])
+
+
+def _hits(found: hg.Evaluation, measure: str, of: str) -> str:
+    row = _row(found, measure, of)
+    return "-" if row["out_of"] is None else f"{row['hits']:,.0f} of {row['out_of']:,.0f}"
+
+
+def _out_of(found: hg.Evaluation, measure: str, of: str) -> str:
+    return f"{_row(found, measure, of)['out_of'] or 0:,.0f}"
+
+
+def _in_review(found: hg.Evaluation) -> str:
+    both, one = (_row(found, "clusters_right", of)["out_of"] or 0 for of in (_BOTH, _AT))
+    return f"{both - one:,.0f}"
+
+
+def _review_accounts(found: hg.Evaluation) -> int:
+    return found.counts["accused_or_review_labelled"] - found.counts["accused_labelled"]
+
+
+def _table(rows: Sequence[Row], columns: Sequence[tuple[str, Callable[[Row], str]]]) -> str:
+    return _markdown([name for name, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
+
+
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in [list(head), ["---"] * len(head), *map(list, lines)])

@@ -1,0 +1,134 @@
+"""The quality benchmark: its peers on graphs small enough to see through, and a whole run in small."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hand import graph_of
+
+ROOT = Path(__file__).parents[1]
+MODULES = ("peers", "quality_runs", "quality_document", "quality")
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The modules of benchmarks/ by name."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return {name: importlib.import_module(name) for name in MODULES}
+
+
+def two_rings() -> Any:
+    """a b c d share cards and keys two by two, e f g another card and a device; s and t only a wide range with all."""
+    return graph_of(
+        {
+            ("payment", "1"): "ab", ("payment", "2"): "cd", ("api_key", "1"): "bc", ("api_key", "2"): "ad",
+            ("payment", "3"): "efg", ("device", "1"): "efg", ("ip_range", "wide"): "abcdefgst",
+        }
+    )  # fmt: skip
+
+
+def clusters(label: Any) -> set[str]:
+    return {"".join("abcdefgst"[i] for i in np.flatnonzero(label == n)) for n in range(label.max() + 1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("components", {"abcdefgst"}),
+        ("rare_components", {"abcdefgst"}),  # nine users are not too many
+        ("strong_components", {"abcd", "efg"}),
+        ("louvain", {"abcd", "efg"}),  # what everybody uses weighs nothing
+        ("leiden", {"abcd", "efg"}),
+    ],
+)
+def test_peers_find_what_their_name_says(bench: dict[str, Any], name: str, expected: set[str]) -> None:
+    peer = next(p for p in bench["peers"].PEERS if p.name == name)
+
+    assert clusters(peer.find(two_rings(), 0)) == expected
+
+
+def test_label_propagation_agrees_within_a_ring(bench: dict[str, Any]) -> None:
+    label = bench["peers"].label_propagation(two_rings(), 0)
+
+    assert len(set(label[4:7])) == 1
+    assert label[4] >= 0
+
+
+def test_heaviest_label(bench: dict[str, Any]) -> None:
+    node, label = np.array([0, 0, 0, 1, 1, 2]), np.array([5, 5, 7, 8, 9, 4])
+    weight, before = np.array([1.0, 1.0, 1.5, 1.0, 1.0, 1.0]), np.array([0, 9, 0, 3])
+
+    # 5 and 7 weigh 2 and 1.5; 8 and 9 the same, and 9 is held already; the last node has no neighbour
+    assert bench["peers"].heaviest(node, label, weight, before).tolist() == [5, 9, 4, 3]
+
+
+def test_densest_block(bench: dict[str, Any]) -> None:
+    """Five accounts all sharing five identifiers, beside ten pairs that share one each."""
+    block = {("device", f"d{i}"): "abcde" for i in range(5)}
+    pairs = {("payment", f"p{i}"): (f"x{i}", f"y{i}") for i in range(10)}
+    graph = graph_of(block | pairs)
+    label = bench["peers"].densest_blocks(graph, 0)
+
+    assert [graph.accounts["account_id"][int(i)] for i in np.flatnonzero(label == 0)] == list("abcde")
+
+
+def test_accused_by_size_or_by_an_oracle(bench: dict[str, Any]) -> None:
+    label = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, -1])
+    positive = np.array([1, 1, 0, 1, 1, 1, 0, 0, 0, 1], bool)
+    flagged = bench["peers"].flagged
+
+    assert flagged(label).tolist() == [True] * 3 + [False] * 2 + [True] * 4 + [False]
+    # 2 of 2 right: F1 4 / 8; with 2 of 3: 8 / 11; with 1 of 4: 10 / 15
+    assert flagged(label, positive).tolist() == [True] * 5 + [False] * 5
+    assert not flagged(label, np.zeros(10, bool)).any()
+
+
+def test_single_accounts_are_no_clusters(bench: dict[str, Any]) -> None:
+    assert bench["peers"].without_single(np.array([7, 7, 3, -1, 5, 5])).tolist() == [1, 1, -1, -1, 0, 0]
+
+
+def test_a_share_over_worlds(bench: dict[str, Any]) -> None:
+    assert bench["quality_runs"].share([(1.0, 2.0), (3.0, 4.0)]) == pytest.approx(4 / 6)
+    assert bench["quality_runs"].share([(0.0, 0.0)]) is None
+
+
+@pytest.mark.parametrize("options", [["--seeds", "5"], ["--quick"], ["--seeds", "1000", "--sizes", "2000"]])
+def test_the_document_takes_the_whole_measurement_only(bench: dict[str, Any], options: list[str]) -> None:
+    assert bench["quality"].main([*options, "--out", str(ROOT / "docs" / "quality.md")]) == 2
+
+
+@pytest.mark.slow
+def test_a_whole_run_in_small(
+    bench: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench["quality_runs"], "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(bench["quality"], "CURVES", {"jitter": ("hours", (0.0, 12.0))})
+    monkeypatch.setattr(bench["quality"], "CURVE_ACCOUNTS", 2000)
+    monkeypatch.setattr(bench["quality"], "MODES", (("hijacked", 0.5),))
+    out = tmp_path / "docs" / "quality.md"
+    options = ["--sizes", "2000", "--seeds", "5,6", "--out", str(out)]
+
+    assert bench["quality"].main(options) == 0
+    first = out.read_bytes()
+    measured = capsys.readouterr().err
+    assert bench["quality"].main(options) == 0
+    text = out.read_text("utf-8")
+
+    assert out.read_bytes() == first
+    assert "analysed" in measured
+    assert "analysed" not in capsys.readouterr().err  # read from what was kept
+    assert re.findall(r"^## .*", text, re.M)[:3] == [
+        "## Headline",
+        "## Worlds without a ring",
+        "## Where it falls short",
+    ]
+    assert "not for reports" in text
+    for picture in re.findall(r"\((figures/[^)]+)\)", text):
+        assert (out.parent / picture).stat().st_size > 10_000
+    assert not [line for line in text.splitlines() if "None" in line or "nan" in line]
