@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 
@@ -38,11 +39,13 @@ def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
     if accounts.is_empty():
         raise InputRefused("the source holds no account: every table is empty after unreadable rows were left out")
     codes = accounts.select("account_id", account=pl.int_range(pl.len(), dtype=pl.UInt32)).lazy()
-    parts: dict[str, list[pl.DataFrame]] = {}
-    for kind, rows in _link_rows(source):
-        parts.setdefault(kind, []).append(_grouped(rows, codes))
-    unified = {kind: _unify(kind, parts.pop(kind), settings) for kind in sorted(parts)}
-    identifiers, links = _code(unified)
+    rows: dict[str, list[pl.LazyFrame]] = {}
+    for kind, frame in _link_rows(source):
+        rows.setdefault(kind, []).append(frame)
+    # two kinds at a time: one is normalised on one core while the other is read
+    with ThreadPoolExecutor(2) as pool:
+        coded = list(pool.map(lambda kind: _of_kind(kind, rows[kind], codes, settings), sorted(rows)))
+    identifiers, links = _under_each_other(coded)
     identifiers = _with_known(source, identifiers)
     accounts = _with_organisations(_with_spans(accounts, links), settings)
     return BipartiteGraph(accounts, identifiers, links.sort("account", "identifier"))
@@ -103,18 +106,46 @@ def _grouped(rows: pl.LazyFrame, codes: pl.LazyFrame) -> pl.DataFrame:
     )
 
 
-def _unify(kind: str, frames: list[pl.DataFrame], settings: Settings) -> pl.DataFrame:
-    """Raw values -> normalised identifiers; links from several tables and of spellings that mean the same are merged."""
-    frame = pl.concat(frames)
+def _of_kind(
+    kind: str, rows: list[pl.LazyFrame], codes: pl.LazyFrame, settings: Settings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The identifiers of one kind, sorted, and its links with their codes from 0, each pair once.
+
+    Raw values become identifiers; links from several tables and of spellings that mean the same are merged.
+    """
+    frame = pl.concat([_grouped(part, codes) for part in rows])
     raw = frame["raw"].unique()
     value = address_ranges(raw, settings)["range"] if kind == "ip_range" else normalise(kind, raw, settings)
     known = pl.DataFrame({"raw": raw, "value": value}).drop_nulls("value")
-    joined = frame.lazy().join(known.lazy(), on="raw", how="inner").drop("raw")
-    if len(frames) > 1 or known["value"].n_unique() < known.height:
-        joined = joined.group_by("account", "value").agg(
+    values = (
+        known.select(pl.col("value").unique())
+        .sort("value")
+        .with_columns(identifier=pl.int_range(pl.len(), dtype=pl.UInt32))
+    )
+    joined = (
+        frame.lazy()
+        .join(
+            known.lazy().join(values.lazy(), on="value", how="inner").select("raw", "identifier"), on="raw", how="inner"
+        )
+        .drop("raw")
+    )
+    if len(rows) > 1 or values.height < known.height:
+        joined = joined.group_by("account", "identifier").agg(
             count=pl.col("count").sum(), first_seen=pl.col("first_seen").min(), last_seen=pl.col("last_seen").max()
         )
-    return joined.collect(engine="streaming")
+    return values.select(pl.lit(kind).alias("kind"), "value"), joined.select(_LINKS.names()).collect(engine="streaming")
+
+
+def _under_each_other(coded: list[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Identifiers of all kinds under each other, and the links with their codes moved accordingly."""
+    identifiers = [pl.DataFrame(schema={"kind": pl.String, "value": pl.String})]
+    links = [pl.DataFrame(schema=_LINKS)]
+    start = 0
+    for values, of_kind in coded:
+        identifiers.append(values)
+        links.append(of_kind.with_columns(pl.col("identifier") + pl.lit(start, pl.UInt32)))
+        start += values.height
+    return pl.concat(identifiers), pl.concat(links)
 
 
 def _activity(source: Source) -> pl.DataFrame:
@@ -200,20 +231,3 @@ def _with_known(source: Source, identifiers: pl.DataFrame) -> pl.DataFrame:
     known = values.with_columns(known_kinds(source.tables["ranges"].select("cidr", "kind").collect(), values["value"]))
     # identifiers of one kind stand together, in the order of their values
     return pl.concat([nothing.filter(pl.col("kind") < "ip_range"), known, nothing.filter(pl.col("kind") > "ip_range")])
-
-
-def _code(parts: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Identifiers sorted by kind and value, and the links with their codes, each pair once; empties `parts`."""
-    identifiers = [pl.DataFrame(schema={"kind": pl.String, "value": pl.String})]
-    links = [pl.DataFrame(schema=_LINKS)]
-    start = 0
-    for kind in sorted(parts):
-        frame = parts.pop(kind)
-        values = frame["value"].unique().sort()
-        coded = values.to_frame().with_columns(identifier=pl.int_range(start, start + values.len(), dtype=pl.UInt32))
-        identifiers.append(values.to_frame().select(pl.lit(kind).alias("kind"), "value"))
-        links.append(
-            frame.lazy().join(coded.lazy(), on="value", how="inner").select(_LINKS.names()).collect(engine="streaming")
-        )
-        start += values.len()
-    return pl.concat(identifiers), pl.concat(links)
