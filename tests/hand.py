@@ -10,8 +10,16 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.schema import TIME
 
 
-def graph_of(uses: Mapping[tuple[str, str], Iterable[str]], also: Iterable[str] = ()) -> BipartiteGraph:
-    """The graph in which each (kind, value) is used by the named accounts; `also` names accounts without links."""
+def graph_of(
+    uses: Mapping[tuple[str, str], Iterable[str]],
+    also: Iterable[str] = (),
+    often: Mapping[tuple[str, str], int] | None = None,
+) -> BipartiteGraph:
+    """The graph in which each (kind, value) is used by the named accounts; `also` names accounts without links.
+
+    Every link is used once, or as often as `often` says for its (account, value).
+    """
+    often = often or {}
     names = sorted({a for users in uses.values() for a in users} | set(also))
     keys = sorted(uses)
     rows = sorted({(names.index(a), v) for v, key in enumerate(keys) for a in uses[key]})
@@ -26,7 +34,7 @@ def graph_of(uses: Mapping[tuple[str, str], Iterable[str]], also: Iterable[str] 
             known=pl.lit(None, pl.String)
         ),
         links=pl.DataFrame(
-            [(a, v, 1, None, None) for a, v in rows],
+            [(a, v, often.get((names[a], keys[v][1]), 1), None, None) for a, v in rows],
             schema={
                 "account": pl.UInt32,
                 "identifier": pl.UInt32,

@@ -153,3 +153,18 @@ def test_rewiring_keeps_degrees_and_chance_finds_no_rings() -> None:
 def test_an_empty_graph_has_no_clusters() -> None:
     graph = graph_of({}, also=["a", "b"])
     assert members(graph, clusters_of(graph)) == []
+
+
+def test_who_used_something_once_in_a_hundred_times_does_not_belong_to_those_who_live_by_it() -> None:
+    crowd = {("payment", f"own-{s}"): [s] for s in strangers(3000)}
+    uses = {("device", "office"): ["staff-1", "staff-2", "visitor"], ("device", "home"): ["visitor"], **crowd}
+    often = {("visitor", "home"): 100, ("staff-1", "office"): 100, ("staff-2", "office"): 80}
+
+    def tied(graph: BipartiteGraph) -> set[str]:
+        ties = find_ties(graph, weigh(graph, Settings()))
+        names = graph.accounts["account_id"].to_list()
+        return {names[i] for i in np.concatenate([ties.a, ties.b])}
+
+    assert tied(graph_of(uses, often=often)) == {"staff-1", "staff-2"}
+    # once each, nothing says that the visitor is one
+    assert tied(graph_of(uses)) == {"staff-1", "staff-2", "visitor"}

@@ -74,6 +74,19 @@ class BipartiteGraph:
         when = self.links.select(pl.when(once).then(pl.col("first_seen").cast(pl.Int64)).fill_null(-1)).to_series()
         return when.to_numpy()[np.argsort(self.links["identifier"].to_numpy(), kind="stable")]
 
+    @cached_property
+    def focus(self) -> NDArray[np.float32]:
+        """log2 of the share of its account's uses of this kind that each link of `users` stands for.
+
+        0 where an account has no other identifier of the kind. Shape (links,), in the order of `users.indices`.
+        """
+        identifier = self.links["identifier"].to_numpy()
+        count = np.maximum(self.links["count"].fill_null(1).to_numpy(), 1)
+        of = self.links["account"].to_numpy().astype(np.int64) * max(len(self.kinds), 1) + self.kind_code[identifier]
+        total = np.bincount(of, weights=count)[of]
+        share: NDArray[np.float32] = np.log2(count / total).astype(np.float32)
+        return share[np.argsort(identifier, kind="stable")]
+
     def to_networkx(self) -> nx.Graph[str]:
         """The graph as networkx.Graph with plain values: see `networkx_graph` for nodes and attributes."""
         named = self.links.select(

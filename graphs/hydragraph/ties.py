@@ -25,6 +25,7 @@ _WIDEST_PAIRED = 512
 _WORTH_A_LOOK = 12.0
 _CHUNK = 4_000_000
 _CLOSEST = 6.0
+_THIN = -4.0
 _MILLI = 1000
 
 
@@ -63,6 +64,11 @@ def find_ties(
     with as small a gap), at most 6: the evidence of a p-value (Vovk and Wang 2021), so that posting the
     same thing within seconds tells and within months does not.
 
+    Use unlike each other's counts against: where v is most of what one account uses of the kind and little of what the
+    other does, the difference of the log2 shares is taken off. A kind of which all that is shared is less than a
+    sixteenth of what one of the two uses counts as circumstantial. Whoever comes by an office once, and sends there
+    what the office sends, does not belong to it.
+
     Circumstantial kinds (identifiers.py) support a tie and never make one.
     All pairs are formed on identifiers in the order of their worth until the budget of 12 pairs per account (at least
     600,000) is spent; identifiers wider than that, or with more than 512 accounts, form no pairs of their own and
@@ -74,7 +80,7 @@ def find_ties(
     # without times the circumstantial kinds can only add to pairs that others form
     able = np.ones(len(graph.kinds), bool) if activity is not None else ~circumstantial
     paired = _paired(graph, evidence, able)
-    key, identifier, close, formed = _shares(graph, evidence, paired)
+    key, identifier, close, thin, formed = _shares(graph, evidence, paired)
     if not len(key):
         none = np.zeros(0, np.int64)
         return Ties(none, none, np.zeros(0), none, none, formed)
@@ -84,12 +90,13 @@ def find_ties(
     worth = np.maximum(worth - _breadth(graph, key, kind), 0)
     of_kind = np.flatnonzero(best)
     start = np.flatnonzero(_changes(key[of_kind]))
-    alone = np.logical_or.reduceat(evidence.logit[identifier] >= 0, of_kind[start])
+    alone = np.logical_or.reduceat((evidence.logit[identifier] >= 0) & ~thin, of_kind[start])
     count = np.diff(np.append(of_kind[start], len(key)))
     kind_worth = np.add.reduceat(worth, of_kind)
     key, kind = key[of_kind], kind[of_kind]
-    telling = np.add.reduceat(np.where(circumstantial[kind], 0, kind_worth), start)
-    around = np.add.reduceat(np.where(circumstantial[kind], kind_worth, 0), start)
+    supports = circumstantial[kind] | np.logical_and.reduceat(thin, of_kind)
+    telling = np.add.reduceat(np.where(supports, 0, kind_worth), start)
+    around = np.add.reduceat(np.where(supports, kind_worth, 0), start)
     mask = np.bitwise_or.reduceat(np.int64(1) << kind, start)
     most = (evidence.prior - 1) * _MILLI
     telling -= np.where(alone, 0, round(COMBINED_MARGIN * _MILLI))
@@ -159,9 +166,9 @@ def _breadth(graph: BipartiteGraph, key: NDArray[np.int64], kind: NDArray[np.int
 
 def _shares(
     graph: BipartiteGraph, evidence: Evidence, paired: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
-    """One entry per pair and paired identifier: pair key a * N + b, identifier, closeness in thousandths of a bit; and
-    how many pairs were formed.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], int]:
+    """One entry per pair and paired identifier: pair key a * N + b, identifier, closeness less unlike use in thousandths
+    of a bit, whether one of the two hardly uses it; and how many pairs were formed.
 
     Sorted by key, kind, falling worth. A pair that shares one identifier only is left out when that alone cannot come
     near the threshold: most pairs of neighbours on one address range go this way.
@@ -171,26 +178,31 @@ def _shares(
     enough = round((evidence.prior - _WORTH_A_LOOK / 2) * _MILLI)
     users = graph.users.indices
     keys, which, closer = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.int16)]
+    thinner = [np.zeros(0, bool)]
     for a, b, identifiers, pairs in _pair_blocks(graph, paired):
         low, high = users[a].astype(np.int64), users[b].astype(np.int64)
         keys.append(np.minimum(low, high) * n + np.maximum(low, high))
         which.append(identifiers)
-        closer.append(_closeness(graph, evidence, a, b, identifiers, pairs).astype(np.int16))
+        unlike = _milli(np.abs(graph.focus[a] - graph.focus[b]).astype(np.float64))
+        closer.append((_closeness(graph, evidence, a, b, identifiers, pairs) - unlike).astype(np.int16))
+        thinner.append(np.minimum(graph.focus[a], graph.focus[b]) < _THIN)
     key = np.concatenate(keys)
     formed_on = np.concatenate(which)
     near = np.concatenate(closer)
+    thin = np.concatenate(thinner)
     keys.clear()
     which.clear()
     closer.clear()
+    thinner.clear()
     formed = len(key)
     order = np.argsort(key)
-    key, formed_on, near = key[order], formed_on[order], near[order]
+    key, formed_on, near, thin = key[order], formed_on[order], near[order], thin[order]
     again = ~_changes(key)
     again[:-1] |= again[1:]
     keep = again | (milli[formed_on] + near >= enough)
-    key, identifier, close = key[keep], formed_on[keep].astype(np.int64), near[keep].astype(np.int64)
+    key, identifier, close, thin = key[keep], formed_on[keep].astype(np.int64), near[keep].astype(np.int64), thin[keep]
     order = np.lexsort((identifier, -milli[identifier] - close, graph.kind_code[identifier], key))
-    return key[order], identifier[order], close[order], formed
+    return key[order], identifier[order], close[order], thin[order], formed
 
 
 def _pair_blocks(
