@@ -78,13 +78,15 @@ class BipartiteGraph:
     def focus(self) -> NDArray[np.float32]:
         """log2 of the share of its account's uses of this kind that each link of `users` stands for.
 
-        0 where an account has no other identifier of the kind. Shape (links,), in the order of `users.indices`.
+        0 where the account uses every identifier of the kind once, because then shares say nothing but how many there
+        are. Shape (links,), in the order of `users.indices`.
         """
         identifier = self.links["identifier"].to_numpy()
         count = np.maximum(self.links["count"].fill_null(1).to_numpy(), 1)
         of = self.links["account"].to_numpy().astype(np.int64) * max(len(self.kinds), 1) + self.kind_code[identifier]
-        total = np.bincount(of, weights=count)[of]
-        share: NDArray[np.float32] = np.log2(count / total).astype(np.float32)
+        total = np.bincount(of, weights=count)
+        once = total == np.bincount(of)
+        share: NDArray[np.float32] = np.where(once[of], 0.0, np.log2(count / total[of])).astype(np.float32)
         return share[np.argsort(identifier, kind="stable")]
 
     def to_networkx(self) -> nx.Graph[str]:

@@ -65,9 +65,9 @@ def find_ties(
     same thing within seconds tells and within months does not.
 
     Use unlike each other's counts against: where v is most of what one account uses of the kind and little of what the
-    other does, the difference of the log2 shares is taken off. A kind of which all that is shared is less than a
-    sixteenth of what one of the two uses counts as circumstantial. Whoever comes by an office once, and sends there
-    what the office sends, does not belong to it.
+    other does, the difference of the log2 shares (BipartiteGraph.focus) is taken off. A kind of which all that is
+    shared is less than a sixteenth of what one of the two uses counts as circumstantial. Whoever comes by an office
+    once, and sends there what the office sends, does not belong to it.
 
     Circumstantial kinds (identifiers.py) support a tie and never make one.
     All pairs are formed on identifiers in the order of their worth until the budget of 12 pairs per account (at least
