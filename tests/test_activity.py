@@ -89,6 +89,22 @@ def test_groups_keep_step_only_when_their_days_agree() -> None:
     assert abs(apart) < 4
 
 
+def test_two_wrong_dates_a_century_apart_stretch_nothing() -> None:
+    # thirty days of work, and two accounts whose only request is said to be of 1990 and of 2099
+    rng = np.random.default_rng(4)
+    waves, others = ([MONDAY + d * DAY + int(h) * HOUR for d in range(30) for h in rng.choice(24, 4)] for _ in range(2))
+    then = 20_000 * DAY
+    shifted = [[slot + then for slot in slots] for slots in (waves, waves, others, waves)]
+    calendar = activity(*shifted, [7305 * DAY], [47_480 * DAY])
+    group = np.array([0, 1, 2, -1, -1, -1])
+    together, apart = calendar.in_step(group, np.array([0, 0]), np.array([1, 2]))
+    assert together > 6
+    assert abs(apart) < 4
+    joins, stranger = calendar.joins_in(group, np.array([3, 4]), np.array([0, 0]))
+    assert joins == MOST_BITS
+    assert stranger < 1
+
+
 def test_without_events_there_is_nothing_to_say() -> None:
     empty = activity([], [])
     assert empty.together(np.array([0]), np.array([1])).tolist() == [0.0]

@@ -30,6 +30,7 @@ MOST_BITS = 12.0
 
 _DAY = 24 * 60 // SLOT_MINUTES
 _HOUR = 60 // SLOT_MINUTES
+_QUARTERS = 24 * 60 // WINDOWS_MINUTES[0]
 _HABITS = 48
 _FEWEST_DAYS = 8
 _CHUNK = 200_000
@@ -113,30 +114,31 @@ class Activity:
         group: number of each account's group, -1 for none; a, b: pairs of groups. The number of quarters in which both
         groups begin a burst is held against the same number with one group shifted by 1, 2, ... days, which keeps the
         daily shape of both: z = (number - mean) / standard deviation over the shifts. 0 where there are fewer than 8
-        days to shift.
+        days to shift. Days on which nobody begins a burst are left out.
         """
         found = np.zeros(len(a))
         if not len(self.account) or not len(a):
             return found
-        account, slot = self.begins
-        window = (slot - slot.min() // _DAY * _DAY) // (WINDOWS_MINUTES[0] // SLOT_MINUTES)
-        per_day = _DAY // (WINDOWS_MINUTES[0] // SLOT_MINUTES)
-        days = int(window.max()) // per_day + 1
+        account, window, days = self._quarters
         if days < _FEWEST_DAYS:
             return found
-        wanted = np.unique(np.concatenate([a, b]))
-        row = np.full(int(group.max()) + 1, -1, np.int64)
-        row[wanted] = np.arange(len(wanted))
+        # the quarters of each group, group after group
         inside = group[account] >= 0
-        line = row[group[account[inside]]]
-        series = np.zeros((len(wanted), days * per_day), np.float32)
-        series[line[line >= 0], window[inside][line >= 0]] = 1
-        day = np.arange(days)
-        later = (day[None, :] + day[:, None]) % days
-        for i, (x, y) in enumerate(zip(row[a].tolist(), row[b].tolist(), strict=True)):
-            # entry (i, j): quarters in which x on day i and y on day j begin together; then summed for each shift
-            shared = series[x].reshape(days, per_day) @ series[y].reshape(days, per_day).T
-            by_shift = shared[day[None, :], later].sum(axis=1)
+        cells = np.unique(group[account[inside]] * (days * _QUARTERS) + window[inside])
+        of, at = np.divmod(cells, days * _QUARTERS)
+        groups = np.arange(int(group.max()) + 1)
+        low, high = np.searchsorted(of, groups, "left").tolist(), np.searchsorted(of, groups, "right").tolist()
+
+        def waves(number: int) -> NDArray[np.complex128]:
+            series = np.zeros(days * _QUARTERS)
+            series[at[low[number] : high[number]]] = 1
+            spectrum: NDArray[np.complex128] = np.fft.rfft(series.reshape(days, _QUARTERS), axis=0)
+            return spectrum
+
+        for i, (x, y) in enumerate(zip(a.tolist(), b.tolist(), strict=True)):
+            # the cross-correlation over days, summed over the quarters of the day: whole numbers
+            spectrum = (np.conj(waves(x)) * waves(y)).sum(axis=1)
+            by_shift = np.round(np.fft.irfft(spectrum, n=days))
             found[i] = (by_shift[0] - by_shift[1:].mean()) / max(float(by_shift[1:].std()), 1.0)
         return found
 
@@ -154,28 +156,40 @@ class Activity:
         found = np.zeros(len(who))
         if not len(self.account) or not len(who):
             return found
-        account, slot = self.begins
-        per_day = _DAY // (WINDOWS_MINUTES[0] // SLOT_MINUTES)
-        window = (slot - slot.min() // _DAY * _DAY) // (WINDOWS_MINUTES[0] // SLOT_MINUTES)
-        days = int(window.max()) // per_day + 1
+        account, window, days = self._quarters
         row = np.full(int(group.max()) + 1, -1, np.int64)
         wanted = np.unique(to)
         row[wanted] = np.arange(len(wanted))
         inside = np.flatnonzero(group[account] >= 0)
         inside = inside[row[group[account[inside]]] >= 0]
-        cell = row[group[account[inside]]] * (days * per_day) + window[inside]
-        begun = np.bincount(cell, minlength=len(wanted) * days * per_day).reshape(len(wanted), days, per_day)
-        usual = begun.mean(axis=1)
+        line, when = row[group[account[inside]]], window[inside]
+        cells, begun = np.unique(line * (days * _QUARTERS) + when, return_counts=True)
+        usual = np.bincount(line * _QUARTERS + when % _QUARTERS, minlength=len(wanted) * _QUARTERS) / days
+        usual = usual.reshape(len(wanted), _QUARTERS)
         smooth = (np.roll(usual, 1, axis=1) + usual + np.roll(usual, -1, axis=1)) / 3 + 1 / days
         # the bursts of each account stand together: expand every pair by those of its account
         low, high = np.searchsorted(account, who, "left"), np.searchsorted(account, who, "right")
         pair = np.repeat(np.arange(len(who)), high - low)
         burst = np.arange(len(pair)) - np.repeat(np.cumsum(high - low) - (high - low), high - low) + low[pair]
-        at, day, quarter = row[to[pair]], window[burst] // per_day, window[burst] % per_day
-        ratio = (begun[at, day, quarter] + 1 / days) / smooth[at, quarter]
+        at = row[to[pair]]
+        cell = at * (days * _QUARTERS) + window[burst]
+        found_at = np.minimum(np.searchsorted(cells, cell), len(cells) - 1)
+        number = np.where(cells[found_at] == cell, begun[found_at], 0) if len(cells) else np.zeros(len(cell), np.int64)
+        ratio = (number + 1 / days) / smooth[at, window[burst] % _QUARTERS]
         milli = np.round(np.log2((1 + ratio) / 2) * 1000)
         found = np.bincount(pair, weights=milli, minlength=len(who)) / 1000
         return np.clip(found, -MOST_BITS, MOST_BITS)
+
+    @cached_property
+    def _quarters(self) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Account and quarter of an hour of the beginning of every burst, and the number of days.
+
+        Days on which nobody begins a burst are left out, so that one wrong date does not stretch the calendar.
+        """
+        account, slot = self.begins
+        days, day = np.unique(slot // _DAY, return_inverse=True)
+        quarter = slot % _DAY // (_DAY // _QUARTERS)
+        return account, day * _QUARTERS + quarter, len(days)
 
     @cached_property
     def _span(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
