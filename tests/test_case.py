@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -378,3 +380,19 @@ def test_errors_name_nobody(tmp_path: Path) -> None:
         with pytest.raises(HydragraphError) as caught:
             ask("mallory@example.org")
         assert "mallory" not in str(caught.value)
+
+
+def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / f".hydragraph-building-case-{dead.pid}-abc"
+    left.mkdir()
+    (left / "links.parquet").write_bytes(b"half")
+    busy = tmp_path / f".hydragraph-building-case-{os.getpid()}-abc"
+    busy.mkdir()
+    other = tmp_path / f".hydragraph-building-case2-{dead.pid}-abc"
+    other.mkdir()
+    write_case(tmp_path / "case", {name: table.empty() for name, table in OUTPUT.items()}, dict)
+    assert not left.exists()
+    assert busy.exists()
+    assert other.exists()

@@ -397,3 +397,20 @@ def test_an_account_named_like_an_identifier_stays_a_node_of_its_own(tmp_path: P
     ).to_networkx()
     assert sorted(side for _, side in graph.nodes(data="bipartite")) == [0, 0, 1]
     assert graph.number_of_edges() == 2
+
+
+def test_more_kinds_than_can_be_told_apart_are_refused(tmp_path: Path) -> None:
+    rows = "".join(f"a{i},kind_{i:03d}x,v\n" for i in range(70))
+    (tmp_path / "links.csv").write_text("account_id,kind,value\n" + rows)
+    with pytest.raises(InputRefused, match="70 kinds"):
+        build_graph(open_source(tmp_path), Settings())
+
+
+def test_enormous_counts_do_not_overflow(tmp_path: Path) -> None:
+    most = 2**63 - 1
+    (tmp_path / "events.csv").write_text(
+        "timestamp,account_id,api_key_id,input_tokens,output_tokens\n"
+        + "".join(f"2026-01-0{d}T00:00:00Z,a,k,{most},{most}\n" for d in range(1, 8))
+    )
+    graph = build_graph(open_source(tmp_path), Settings())
+    assert graph.accounts["tokens"][0] == 14 * 2**40

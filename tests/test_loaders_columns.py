@@ -313,3 +313,11 @@ def test_rejects_do_not_depend_on_thread_or_row_order(
         (n + 1, wanted[i]) for n, i in enumerate(order) if i in wanted
     ]
     assert source.rows["links"].set_aside == 1
+
+
+def test_a_file_without_a_header_is_refused_without_its_values(tmp_path: Path) -> None:
+    (tmp_path / "payments.csv").write_text("cus_1,4111111111111111,2026-01-01\ncus_2,4222222222222222,2026-01-01\n")
+    with pytest.raises(InputRefused, match="first line does not look like a header") as caught:
+        open_source(tmp_path)
+    assert "4111" not in str(caught.value)
+    assert "cus_1" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -274,7 +275,8 @@ def write_case(
     refuse_to_replace(out, force=force)
     place = out.resolve()  # where a link points to
     place.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{place.name}-", dir=place.parent))
+    _sweep(place)
+    building = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{place.name}-{os.getpid()}-", dir=place.parent))
     try:
         building.chmod(0o755 & ~_umask())
         for name, table in OUTPUT.items():
@@ -301,6 +303,28 @@ def write_case(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return open_case(out)
+
+
+def _sweep(place: Path) -> None:
+    """Clear away what a killed run left beside `place`; an old case that it had already moved aside comes back."""
+    for left in sorted(place.parent.glob(f"{_BUILDING}{glob.escape(place.name)}-*")):
+        pid = left.name.removeprefix(f"{_BUILDING}{place.name}-").partition("-")[0]
+        if left.is_symlink() or not left.is_dir() or not pid.isdecimal() or _alive(int(pid)):
+            continue
+        if left.name.endswith("-old") and not place.exists():
+            left.replace(place)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def refuse_to_replace(out: Path, *, force: bool) -> None:

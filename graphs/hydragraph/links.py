@@ -22,6 +22,12 @@ _ACTIVITY = pl.Schema({"account_id": pl.String(), "events": _WHOLE, "tokens": _W
 _LINKS = pl.Schema({"account": _CODE, "identifier": _CODE, "count": _WHOLE, **_SEEN})
 _RATE_LIMITED = 429
 
+MOST_KINDS = 60
+"""Kinds of identifier in one source, at most: each is read on its own, and a tie remembers its kinds in one number."""
+
+_LARGEST = 2**40
+"""Counts beyond this are taken as this, so that no sum of them overflows."""
+
 
 def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
     """The bipartite graph of every account and every identifier of a source.
@@ -33,7 +39,7 @@ def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
 
     accounts of the result: account_id, created_at, closed_at, close_reason, org_id, channel, first_seen, last_seen,
     events, tokens, limited (requests answered 429).
-    Raises InputRefused when no row of any table names an account.
+    Raises InputRefused when no row of any table names an account, or when there are more than 60 kinds of identifier.
     """
     accounts = _accounts(source)
     if accounts.is_empty():
@@ -42,6 +48,10 @@ def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
     rows: dict[str, list[pl.LazyFrame]] = {}
     for kind, frame in _link_rows(source):
         rows.setdefault(kind, []).append(frame)
+    if len(rows) > MOST_KINDS:
+        raise InputRefused(
+            f"links: {len(rows)} kinds of identifier are more than {MOST_KINDS}; check that kind and value are not swapped"
+        )
     # two kinds at a time: one is normalised on one core while the other is read
     with ThreadPoolExecutor(2) as pool:
         coded = list(pool.map(lambda kind: _of_kind(kind, rows[kind], codes, settings), sorted(rows)))
@@ -74,7 +84,7 @@ def _link_rows(source: Source) -> Iterator[tuple[str, pl.LazyFrame]]:
             of_kind = links.filter(pl.col("kind").is_in(names))
             last = pl.coalesce("last_seen", "first_seen")
             first = pl.coalesce("first_seen", "last_seen")
-            yield kind, _rows(of_kind, "value", first, last, pl.col("count").fill_null(1))
+            yield kind, _rows(of_kind, "value", first, last, pl.col("count").fill_null(1).clip(upper_bound=_LARGEST))
 
 
 def _with_columns(source: Source, table: str) -> pl.LazyFrame:
@@ -156,7 +166,9 @@ def _activity(source: Source) -> pl.DataFrame:
         events.group_by("account_id")
         .agg(
             events=pl.len().cast(pl.Int64),
-            tokens=pl.col("input_tokens").fill_null(0).sum() + pl.col("output_tokens").fill_null(0).sum(),
+            tokens=sum(
+                pl.col(c).fill_null(0).clip(upper_bound=_LARGEST).sum() for c in ("input_tokens", "output_tokens")
+            ),
             limited=(pl.col("status") == _RATE_LIMITED).fill_null(False).sum().cast(pl.Int64),
             first_seen=pl.col("timestamp").min(),
             last_seen=pl.col("timestamp").max(),

@@ -22,6 +22,7 @@ from hydragraph.case import REPORT, Case, refuse_to_replace, write_case
 from hydragraph.chance import found_by_chance
 from hydragraph.communities import Clusters, find_clusters
 from hydragraph.evidence import Evidence, weigh
+from hydragraph.identifiers import kind as kind_of
 from hydragraph.links import build_graph
 from hydragraph.loaders import Source, open_source
 from hydragraph.memory import peak_memory, reset_peak
@@ -31,6 +32,9 @@ from hydragraph.signals import look, measure, signal_table
 from hydragraph.ties import Ties, find_ties
 
 Progress = Callable[[str], None]
+
+_RARELY_SHARED = 2.0
+_MANY = 8
 
 _TIES_SHOWN = 2_000_000
 """Ties written to the case, strongest first within a cluster; a hub ring alone has tens of millions."""
@@ -105,8 +109,10 @@ def analyze(
         tables = _tables(opened, graph, evidence, ties, clusters, chance, assessed, ids)
         tables["signals"] = signal_table(measured, ids)
 
+    wide = _wide_and_alone(graph, clusters)
+
     def manifest() -> dict[str, Any]:
-        return _manifest(opened, settings, evidence, ties, stages.done)
+        return _manifest(opened, settings, evidence, ties, wide, stages.done)
 
     def finish(case: Case) -> None:
         from hydragraph.report import write_report
@@ -219,6 +225,23 @@ def _tables(
     }
 
 
+def _wide_and_alone(graph: BipartiteGraph, clusters: Clusters) -> list[str]:
+    """A sentence for each kind of which strangers rarely share one, about values that many use who form no cluster."""
+    loose = clusters.label[graph.links["account"].to_numpy()] < 0
+    alone = np.bincount(graph.links["identifier"].to_numpy()[loose], minlength=graph.identifiers.height)
+    said = []
+    for k, name in enumerate(graph.kinds):
+        if kind_of(name).chance_bits > _RARELY_SHARED:
+            continue
+        many = (graph.kind_code == k) & (alone >= _MANY) & (2 * alone >= graph.degree)
+        if many.any():
+            said.append(
+                f"{name}: {int(many.sum())} values are each used by {_MANY} or more accounts that share nothing else, at"
+                f" most {int(alone[many].max())}, and form no cluster: a reseller, a billing service or a placeholder?"
+            )
+    return said
+
+
 def _link_table(graph: BipartiteGraph, evidence: Evidence, clusters: Clusters) -> pl.DataFrame:
     inside = pl.Series(clusters.label >= 0).gather(graph.links["account"])
     links = graph.links.filter(inside)
@@ -262,7 +285,12 @@ def _tie_table(graph: BipartiteGraph, evidence: Evidence, ties: Ties, clusters: 
 
 
 def _manifest(
-    source: Source, settings: Settings, evidence: Evidence, ties: Ties, stages: list[dict[str, Any]]
+    source: Source,
+    settings: Settings,
+    evidence: Evidence,
+    ties: Ties,
+    wide: list[str],
+    stages: list[dict[str, Any]],
 ) -> dict[str, Any]:
     return {
         "version": __version__,
@@ -276,7 +304,7 @@ def _manifest(
             name: {"read": r.read, "kept": r.kept, "rejected": r.rejected, "set_aside": r.set_aside}
             for name, r in source.rows.items()
         },
-        "notes": list(source.notes),
+        "notes": [*source.notes, *wide],
         "stages": list(stages),
         "work": {"pairs_formed": ties.pairs_formed, "ties": len(ties.a)},
         "calibration": {"prior_bits": round(evidence.prior, 3), "classes": evidence.classes.to_dicts()},

@@ -26,6 +26,8 @@ _WORTH_A_LOOK = 12.0
 _CHUNK = 4_000_000
 _CLOSEST = 6.0
 _THIN = -4.0
+_TOLERATED = 1.0
+_MOST_UNLIKE = 20.0
 _MILLI = 1000
 
 
@@ -65,7 +67,8 @@ def find_ties(
     same thing within seconds tells and within months does not.
 
     Use unlike each other's counts against: where v is most of what one account uses of the kind and little of what the
-    other does, the difference of the log2 shares (BipartiteGraph.focus) is taken off. A kind of which all that is
+    other does, the difference of the log2 shares (BipartiteGraph.focus) beyond 1 is taken
+    off. A kind of which all that is
     shared is less than a sixteenth of what one of the two uses counts as circumstantial. Whoever comes by an office
     once, and sends there what the office sends, does not belong to it.
 
@@ -183,7 +186,8 @@ def _shares(
         low, high = users[a].astype(np.int64), users[b].astype(np.int64)
         keys.append(np.minimum(low, high) * n + np.maximum(low, high))
         which.append(identifiers)
-        unlike = _milli(np.abs(graph.focus[a] - graph.focus[b]).astype(np.float64))
+        apart = np.abs(graph.focus[a] - graph.focus[b]).astype(np.float64)
+        unlike = _milli(np.clip(apart - _TOLERATED, 0.0, _MOST_UNLIKE))
         closer.append((_closeness(graph, evidence, a, b, identifiers, pairs) - unlike).astype(np.int16))
         thinner.append(np.minimum(graph.focus[a], graph.focus[b]) < _THIN)
     key = np.concatenate(keys)

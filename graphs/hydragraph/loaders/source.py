@@ -32,6 +32,8 @@ from hydragraph.settings import Settings
 if TYPE_CHECKING:
     from hydragraph.loaders.mapping import Entry
 
+_LONGEST_NAME = 64
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -229,6 +231,8 @@ def _check_columns(table: str, feeds: Sequence[Feed], parts: Sequence[Part]) -> 
         if not names:
             continue  # empty files: no rows either
         found = f"the columns found are {_listed(sorted(names))}"
+        if not all(_is_name(n) for n in names):
+            found = "its first line does not look like a header"
         seen = {c for p in mine for c in p.seen} | set(feed.constant)
         for column, theirs in feed.columns.items():
             if column not in seen:
@@ -274,6 +278,11 @@ def _notes(table: str, parts: Sequence[Part], found: Sequence[Survey], known: Kn
     if table == "links" and empty:
         notes.append(f"{table}: {empty} rows set aside, because they hold no value of the kind the mapping gives.")
     return notes
+
+
+def _is_name(text: str) -> bool:
+    """Whether a column's name can be one and not a value of a file without a header: any value may be personal data."""
+    return len(text) <= _LONGEST_NAME and text[:1].replace("_", "a").isalpha() and sum(map(str.isdigit, text)) < 4
 
 
 def _listed(names: Sequence[str]) -> str:
