@@ -217,7 +217,7 @@ UNKNOWN = "unknown"
 TEMPER = 0.7
 """Weight of every signal's log-likelihood: signals are not independent, and a plain product would be too sure."""
 
-COORDINATED_AT = 0.9
+COORDINATED_AT = 0.95
 REVIEW_AT = 0.35
 SMALLEST_LEAD = 3
 _REASONS = 3
@@ -246,7 +246,7 @@ def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.floa
     log2 L(h) = log2 prior(h) + 0.7 * sum over signals of log2 P(level of the signal | h)
     score = L(coordinated) / sum over h of L(h)
 
-    coordinated: score of at least 0.9, at least three accounts, and fewer than one cluster this strong expected by
+    coordinated: score of at least 0.95, at least three accounts, and fewer than one cluster this strong expected by
     chance; review: score of at least 0.35; explained otherwise, with the innocent hypothesis that fits best. Where none
     of the signals applies that can tell innocent groups from one controller (a source with bare links), the hypothesis
     is `unknown`, the score 0.5 * (1 - 2^(log2 N - bits)) and the assessment review: a person has to look.
