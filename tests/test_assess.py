@@ -53,8 +53,10 @@ def view_of(*sizes: int, breaks: float = 20.0, others: int = 0) -> View:
 
 
 def seen(graph: BipartiteGraph, label: NDArray[np.int64], breaks: float = 20.0) -> View:
-    nothing = np.zeros((0, HOURS), np.int64), np.zeros(0, np.int64)
-    return View(graph, weigh(graph, Settings()), clusters_of(label, breaks), *nothing)
+    none = np.zeros(0, np.int64)
+    return View(
+        graph, weigh(graph, Settings()), clusters_of(label, breaks), np.zeros((0, HOURS), np.int64), none, (none, none)
+    )
 
 
 def measured(**signals: float | list[float]) -> dict[str, Measured]:
@@ -144,7 +146,7 @@ def test_levels_begin_at_their_cuts(monkeypatch: pytest.MonkeyPatch, signal: str
     values = np.array([low * 0.999, low * 1.001, high * 0.999, high * 1.001])
     if signal in {"bans", "creation_burst", "replacement"}:
         given_ = Measured(np.full(4, 0.5), 0.1, 10.0**-values)
-    elif signal == "range_breadth":
+    elif signal in {"range_breadth", "synchrony"}:
         given_ = Measured(values * 4, 4.0)
     else:
         given_ = Measured(values, 0.1)

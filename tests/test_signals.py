@@ -21,6 +21,7 @@ from hydragraph.schema import OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.signals import SIGNALS, Measured, View, measure, signal_table
 from hydragraph.signals.clock import quiet_share
+from hydragraph.signals.synchrony import coincidences
 from hydragraph.signals.view import HOURS
 from written import clusters_of, day
 
@@ -34,12 +35,13 @@ def view_of(
     *,
     also: Iterable[str] = (),
     hours: Mapping[str, list[int]] | None = None,
+    begins: Mapping[str, list[int]] | None = None,
     **columns: Mapping[str, Any],
 ) -> View:
     """The view of a graph: each text in `clusters` names its members, one letter each; `columns` fill the accounts."""
     groups = list(clusters)
     named = {a for group in groups for a in group} | {a for given in columns.values() for a in given}
-    graph = graph_of(uses, also={*named, *also, *(hours or {})})
+    graph = graph_of(uses, also={*named, *also, *(hours or {}), *(begins or {})})
     names = graph.accounts["account_id"]
     empty = {"events": 0}
     accounts = graph.accounts.with_columns(
@@ -51,12 +53,15 @@ def view_of(
     for number, group in enumerate(groups):
         label[[names.to_list().index(a) for a in group]] = number
     told = sorted(hours or {})
+    started = [(names.to_list().index(a), slot) for a, slots in sorted((begins or {}).items()) for slot in slots]
+    account, slot = np.array(started, np.int64).reshape(-1, 2).T
     return View(
         graph=graph,
         evidence=weigh(graph, Settings()),
         clusters=clusters_of(label),
         hours=np.array([(hours or {})[a] for a in told], np.int64).reshape(-1, HOURS),
         hours_of=np.array([names.to_list().index(a) for a in told], np.int64),
+        begins=(account, slot),
     )
 
 
@@ -130,13 +135,21 @@ def test_other_reuse_looks_at_every_kind_without_a_signal_of_its_own_but_not_at_
 # --- one place, one payer, one organisation
 
 
-@pytest.mark.parametrize(("signal", "kind"), [("one_place", "ip_range"), ("one_payer", "payment")])
-def test_one_of_a_kind_is_the_share_of_the_most_common(signal: str, kind: str) -> None:
+def test_one_payer_is_the_share_of_the_most_common_instrument() -> None:
     # of abcde four hold one, two of them number 2; f has one, g none; number 2 serves five of ten accounts
+    kind = "payment"
     uses = {(kind, "1"): "a", (kind, "2"): "abxyz", (kind, "3"): "c", (kind, "4"): "d", (kind, "5"): "f"}
-    found = figures(signal, view_of(uses, ["abcde", "f", "g"]))
+    found = figures("one_payer", view_of(uses, ["abcde", "f", "g"]))
     assert same(found.value, [2 / 4, 1, NAN])
     assert found.baseline == 5 / 10
+
+
+def test_one_place_is_the_part_of_the_members_requests_that_one_range_carries() -> None:
+    # a uses two ranges evenly, b only the second, c and d one of their own; e has none. Range 2: (1/2 + 1) of four
+    uses = {("ip_range", "1"): "a", ("ip_range", "2"): "abxy", ("ip_range", "3"): "c", ("ip_range", "4"): "df"}
+    found = figures("one_place", view_of(uses, ["abcde", "f", "g"]))
+    assert same(found.value, [1.5 / 4, 1, NAN])
+    assert found.baseline == pytest.approx((0.5 + 1 + 1 + 1) / 7)  # over a, b, c, d, f, x, y
 
 
 def test_range_breadth_is_the_mean_number_of_ranges_of_those_who_have_any() -> None:
@@ -296,7 +309,7 @@ def test_a_source_gives_the_signals_it_has_columns_for() -> None:
     assert measure(view_of({("device", "d"): "ab"}, [])) == {}
     everything = view_of(
         {(k, "1"): "ab" for k in ("payment", "api_key", "template", "ip_range", "device")}, ["ab"],
-        hours={"a": [9] * 24},
+        hours={"a": [9] * 24}, begins={"a": [1]},
         created_at=opened(a=1, b=2), closed_at=opened(a=4), close_reason={"a": "banned"},
         org_id={"a": "firm"}, first_seen=opened(a=1, b=5), last_seen=opened(a=3, b=6), events={"a": 3, "b": 4},
     )  # fmt: skip
@@ -351,3 +364,33 @@ def test_the_table_has_its_columns_also_when_empty() -> None:
         assert table.is_empty()
         assert table.schema == OUTPUT["signals"].schema
     assert signal_table({}, []).schema == OUTPUT["signals"].schema
+
+
+# --- synchrony
+
+
+def test_coincidences_are_pairs_of_beginnings_near_and_apart() -> None:
+    # slots of five minutes: 100, 100, 102 make three pairs within ten minutes; 109 is 35 to 45 minutes after each
+    group, slot = np.array([0, 0, 0, 0, 1]), np.array([100, 100, 102, 109, 100])
+    near, apart = coincidences(group, slot, 3)
+    assert near.tolist() == [3, 0, 0]
+    assert apart.tolist() == [3, 0, 0]
+    assert [c.tolist() for c in coincidences(group[:0], slot[:0], 2)] == [[0, 0], [0, 0]]
+
+
+def test_synchrony_compares_ten_minutes_with_the_half_hour_after() -> None:
+    together = {"a": [0, 100, 200], "b": [1, 100, 202]}  # three pairs at most ten minutes apart, none half an hour
+    apart = {"c": [0, 100], "d": [6, 111]}  # two pairs 30 and 55 minutes apart
+    found = figures("synchrony", view_of({}, ["ab", "cd", "e"], also="xy", begins={**together, **apart, "e": [5]}))
+    assert same(found.value, [(3 + 3) / (0 + 3), (0 + 3) / (2 * 2.5 / 6 + 3), NAN])
+    assert found.p_value is not None
+    assert same(found.p_value, [(2.5 / 8.5) ** 3, 1, NAN])
+    assert found.baseline == 1  # nobody outside the clusters begins anything
+    assert SIGNALS["synchrony"].measure(view_of({("payment", "c"): "ab"}, ["ab"])) is None
+
+
+def test_minutes_that_everybody_keeps_are_in_the_baseline_of_synchrony() -> None:
+    hourly = {a: list(range(0, 240, 12)) for a in "abxyz"}
+    found = figures("synchrony", view_of({}, ["ab"], begins=hourly))
+    assert found.value[0] == pytest.approx((20 + 3) / 3)
+    assert found.baseline == pytest.approx((3 * 20 + 3) / 3)

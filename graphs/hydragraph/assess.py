@@ -24,7 +24,7 @@ CUTS: dict[str, tuple[float, float]] = {
     "template_reuse": (0.1, 0.5),
     "range_reuse": (0.3, 0.8),
     "other_reuse": (0.1, 0.5),
-    "one_place": (0.5, 0.8),
+    "one_place": (0.25, 0.5),
     "one_payer": (0.4, 0.8),
     "one_organisation": (0.2, 0.6),
     "round_the_clock": (0.18, 0.5),
@@ -33,15 +33,17 @@ CUTS: dict[str, tuple[float, float]] = {
     "creation_burst": (2.0, 5.0),
     "replacement": (1.3, 3.0),
     "even_load": (0.65, 0.8),
+    "synchrony": (1.5, 3.0),
 }
 """Where a signal's middle and high level begin: of its value; of value / baseline for range_breadth; of -log10 p for
 the three signals with a test."""
 
-_RELATIVE = frozenset({"range_breadth"})
+_RELATIVE = frozenset({"range_breadth", "synchrony"})
 _TESTED = frozenset({"bans", "creation_burst", "replacement"})
 
 _DISCERNING = frozenset({
     "one_place", "one_payer", "one_organisation", "round_the_clock", "bans", "creation_burst", "replacement",
+    "synchrony",
 })  # fmt: skip
 """Signals that can tell an innocent group from one controller; without any of them a person has to."""
 
@@ -86,6 +88,7 @@ COORDINATED = Hypothesis(
         "creation_burst": (0.55, 0.25, 0.2),
         "replacement": (0.6, 0.2, 0.2),
         "even_load": (0.25, 0.25, 0.5),
+        "synchrony": (0.25, 0.2, 0.55),
     },
 )  # fmt: skip
 
@@ -108,6 +111,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "creation_burst": (0.93, 0.06, 0.01),
             "replacement": (0.95, 0.04, 0.01),
             "even_load": (0.5, 0.3, 0.2),
+            "synchrony": (0.9, 0.07, 0.03),
         },
     ),
     Hypothesis(
@@ -128,6 +132,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "creation_burst": (0.6, 0.2, 0.2),
             "replacement": (0.95, 0.03, 0.02),
             "even_load": (0.6, 0.22, 0.18),
+            "synchrony": (0.88, 0.09, 0.03),
         },
     ),
     Hypothesis(
@@ -148,6 +153,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "creation_burst": (0.7, 0.2, 0.1),
             "replacement": (0.95, 0.03, 0.02),
             "even_load": (0.75, 0.15, 0.1),
+            "synchrony": (0.9, 0.08, 0.02),
         },
     ),
     Hypothesis(
@@ -168,6 +174,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "creation_burst": (0.05, 0.1, 0.85),
             "replacement": (0.95, 0.03, 0.02),
             "even_load": (0.5, 0.3, 0.2),
+            "synchrony": (0.5, 0.2, 0.3),
         },
     ),
     Hypothesis(
@@ -188,6 +195,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "creation_burst": (0.95, 0.04, 0.01),
             "replacement": (0.95, 0.03, 0.02),
             "even_load": (0.8, 0.15, 0.05),
+            "synchrony": (0.95, 0.04, 0.01),
         },
     ),
     Hypothesis(
@@ -208,6 +216,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "creation_burst": (0.9, 0.08, 0.02),
             "replacement": (0.96, 0.03, 0.01),
             "even_load": (0.7, 0.2, 0.1),
+            "synchrony": (0.5, 0.2, 0.3),
         },
     ),
 )  # fmt: skip
@@ -217,7 +226,7 @@ UNKNOWN = "unknown"
 TEMPER = 0.7
 """Weight of every signal's log-likelihood: signals are not independent, and a plain product would be too sure."""
 
-COORDINATED_AT = 0.95
+COORDINATED_AT = 0.9
 REVIEW_AT = 0.35
 SMALLEST_LEAD = 3
 _REASONS = 3
@@ -246,7 +255,7 @@ def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.floa
     log2 L(h) = log2 prior(h) + 0.7 * sum over signals of log2 P(level of the signal | h)
     score = L(coordinated) / sum over h of L(h)
 
-    coordinated: score of at least 0.95, at least three accounts, and fewer than one cluster this strong expected by
+    coordinated: score of at least 0.9, at least three accounts, and fewer than one cluster this strong expected by
     chance; review: score of at least 0.35; explained otherwise, with the innocent hypothesis that fits best. Where none
     of the signals applies that can tell innocent groups from one controller (a source with bare links), the hypothesis
     is `unknown`, the score 0.5 * (1 - 2^(log2 N - bits)) and the assessment review: a person has to look.

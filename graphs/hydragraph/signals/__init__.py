@@ -15,6 +15,7 @@ from hydragraph.signals.payer import ONE_ORGANISATION, ONE_PAYER
 from hydragraph.signals.place import ONE_PLACE, RANGE_BREADTH
 from hydragraph.signals.sharing import KEY_SHARING, OTHER_REUSE, PAYMENT_REUSE, RANGE_REUSE, TEMPLATE_REUSE
 from hydragraph.signals.signal import Measured, Signal
+from hydragraph.signals.synchrony import SYNCHRONY
 from hydragraph.signals.view import View, look
 from hydragraph.signals.volume import EVEN_LOAD
 
@@ -23,6 +24,7 @@ SIGNALS: dict[str, Signal] = {
     for s in (
         PAYMENT_REUSE, KEY_SHARING, TEMPLATE_REUSE, RANGE_REUSE, OTHER_REUSE, ONE_PLACE, RANGE_BREADTH, ONE_PAYER,
         ONE_ORGANISATION, ROUND_THE_CLOCK, BANS, CREATION_BURST, REPLACEMENT, EVEN_LOAD,
+        SYNCHRONY,
     )
 }  # fmt: skip
 

@@ -25,11 +25,32 @@ def largest_share(view: View, kind: str) -> NDArray[np.float64] | None:
 
 
 def _one_place(view: View) -> Measured | None:
-    share = largest_share(view, "ip_range")
-    if share is None:
+    """Over the members with any range: mean share of a member's uses of ranges that the cluster's main range carries.
+
+    The main range is the one with the largest such share, so that an exit which everybody uses now and then is no
+    place. Baseline: the same over all accounts, as if they were one cluster.
+    """
+    code = view.kind("ip_range")
+    if code is None:
         return None
-    degree = view.graph.degree[view.graph.kind_code == view.kind("ip_range")]
-    return Measured(share, float(degree.max(initial=0)) / max(view.graph.accounts.height, 1))
+    links = view.graph.links
+    identifier = links["identifier"].to_numpy().astype(np.int64)
+    of_kind = view.graph.kind_code[identifier] == code
+    account, identifier = links["account"].to_numpy()[of_kind], identifier[of_kind]
+    uses = np.maximum(links["count"].fill_null(1).to_numpy()[of_kind], 1)
+    accounts = view.graph.accounts.height
+    total = np.bincount(account, weights=uses, minlength=accounts)
+    # whole millionths, so that sums do not depend on their order
+    part = np.round(uses / total[account] * 1e6).astype(np.int64)
+    label = view.clusters.label[account]
+    inside = label >= 0
+    cell, at = np.unique(identifier[inside] * max(view.count, 1) + label[inside], return_inverse=True)
+    largest = np.zeros(view.count)
+    np.maximum.at(largest, cell % max(view.count, 1), np.bincount(at, weights=part[inside]))
+    holders = np.bincount(view.clusters.label[(view.clusters.label >= 0) & (total > 0)], minlength=view.count)
+    value = np.where(holders > 0, largest / np.maximum(holders, 1) / 1e6, np.nan)
+    everyone = float(np.bincount(identifier, weights=part).max(initial=0)) / 1e6 / max(int((total > 0).sum()), 1)
+    return Measured(value, everyone)
 
 
 def _breadth(view: View) -> Measured | None:
@@ -47,10 +68,10 @@ def _breadth(view: View) -> Measured | None:
 ONE_PLACE = Signal(
     name="one_place",
     title="One place",
-    definition="Share of members who use the cluster's most common address range.",
+    definition="Mean share of a member's requests that come from the cluster's main address range.",
     suggests=(
-        "{value} of the members use one and the same address range; the widest range of the source "
-        "holds {baseline} of all accounts."
+        "A member sends {value} of its requests from one and the same address range; the widest range of the source "
+        "carries {baseline} of all."
     ),
     look_alike="This speaks for a household, an office or a campus; a single proxy looks the same.",
     measure=_one_place,

@@ -39,6 +39,7 @@ class View:
 
     hours: requests by hour of day (UTC) of each account looked at, shape (looked, 24); hours_of: its account code.
         Cluster members and a sample of the other accounts as a baseline. Empty without events.
+    begins: account code and 5-minute slot of the beginning of every burst of the accounts looked at.
     """
 
     graph: BipartiteGraph
@@ -46,6 +47,7 @@ class View:
     clusters: Clusters
     hours: NDArray[np.int64]
     hours_of: NDArray[np.int64]
+    begins: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     @cached_property
     def count(self) -> int:
@@ -96,4 +98,8 @@ def look(graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, activity
     others = np.flatnonzero((label < 0) & active)
     sample = others[:: max(1, len(others) // _BASELINE_ACCOUNTS)][:_BASELINE_ACCOUNTS]
     wanted = np.sort(np.concatenate([np.flatnonzero((label >= 0) & active), sample]))
-    return View(graph, evidence, clusters, activity.hours(wanted), wanted)
+    account, slot = activity.begins
+    looked = np.zeros(graph.accounts.height, bool)
+    looked[wanted] = True
+    kept = looked[account]
+    return View(graph, evidence, clusters, activity.hours(wanted), wanted, (account[kept], slot[kept]))

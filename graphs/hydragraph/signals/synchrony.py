@@ -1,0 +1,82 @@
+"""Whether members begin their bursts of requests at the same moments."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydragraph.signals.signal import Measured, Signal
+from hydragraph.signals.view import View
+
+_NEAR = 2
+_APART = range(6, 12)
+_SHARE = (_NEAR + 0.5) / (_NEAR + 0.5 + len(_APART))
+_SMOOTH = 3.0
+
+
+def _lagged(cells: NDArray[np.int64], number: NDArray[np.int64], lag: int) -> NDArray[np.int64]:
+    """Pairs of a beginning in each cell with one in the cell `lag` further on."""
+    at = np.minimum(np.searchsorted(cells, cells + lag), len(cells) - 1)
+    pairs: NDArray[np.int64] = np.where(cells[at] == cells + lag, number * number[at], 0)
+    return pairs
+
+
+def coincidences(
+    group: NDArray[np.int64], slot: NDArray[np.int64], groups: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of beginnings in each group at most 10 minutes apart, and 30 to 55 minutes apart; shape (groups,) each.
+
+    group, slot: of each beginning; slots last 5 minutes. An account begins no two bursts within an hour, so the two of
+    a pair are always two accounts.
+    """
+    if not len(slot):
+        return np.zeros(groups, np.int64), np.zeros(groups, np.int64)
+    span = int(slot.max() - slot.min()) + _APART.stop + 1
+    cells, number = np.unique(group * span + slot - slot.min(), return_counts=True)
+    of = cells // span
+    near = number * (number - 1) // 2 + sum(_lagged(cells, number, lag) for lag in range(1, _NEAR + 1))
+    apart = sum((_lagged(cells, number, lag) for lag in _APART), np.zeros(len(cells), np.int64))
+    return (
+        np.bincount(of, weights=near, minlength=groups).astype(np.int64),
+        np.bincount(of, weights=apart, minlength=groups).astype(np.int64),
+    )
+
+
+def _synchrony(view: View) -> Measured | None:
+    """(near + 3) / (expected + 3), expected = apart * 2.5 / 6: near and apart cover 2.5 and 6 slots of distance.
+
+    Minutes that everybody keeps, such as the full hour, are in the baseline: the same figure over accounts outside the
+    clusters. p: near of near + apart is binomial with 2.5 / 8.5 where only the hours are shared; pairs are counted as
+    if they were independent, which flatters clusters of many bursts.
+    """
+    from scipy.stats import binom
+
+    account, slot = view.begins
+    if not len(account):
+        return None
+    label = view.clusters.label[account]
+    inside = label >= 0
+    near, apart = coincidences(label[inside], slot[inside], view.count)
+    (other_near,), (other_apart,) = coincidences(np.zeros(int((~inside).sum()), np.int64), slot[~inside], 1)
+    counted = np.bincount(label[inside], minlength=view.count) > 1
+    value = (near + _SMOOTH) / (apart * _SHARE / (1 - _SHARE) + _SMOOTH)
+    baseline = float((other_near + _SMOOTH) / (other_apart * _SHARE / (1 - _SHARE) + _SMOOTH))
+    p = binom.sf(near - 1, near + apart, _SHARE)
+    return Measured(np.where(counted, value, np.nan), baseline, np.where(counted, p, np.nan))
+
+
+SYNCHRONY = Signal(
+    name="synchrony",
+    title="Synchrony",
+    definition=(
+        "How often two members begin a burst of requests within ten minutes of each other, relative to how often they do"
+        " so half an hour to an hour apart; a burst begins after an hour of silence."
+    ),
+    suggests=(
+        "Members begin to work within ten minutes of each other {value} times as often as their hours give; of other"
+        " accounts {baseline} times."
+    ),
+    look_alike="A class that starts an exercise, one person who goes from account to account, timed jobs of a firm.",
+    measure=_synchrony,
+    percent=False,
+)
