@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ import polars as pl
 from hydragraph.bipartite import networkx_graph
 from hydragraph.errors import CaseExists, NotACase, UnknownName
 from hydragraph.schema import INPUT, OUTPUT
+from hydragraph.settings import Settings
+from hydragraph.takedown import Plan, plan_cluster
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -192,6 +194,28 @@ class Cluster:
     def takedown(self) -> pl.DataFrame:
         """The cluster's takedown plan."""
         return self._mine("takedown")
+
+    def plan(self, *, max_collateral: int | None = None, max_share: float | None = None) -> Plan:
+        """The takedown plan under other limits than those the case was made with, see `takedown.plan_takedown`.
+
+        max_collateral: accounts outside that one step may hit; max_share: that all steps may hit, as a share of the
+        cluster's members. None: as in the case's settings. Raises InputRefused for a limit out of bounds.
+        """
+        of_case = self.case.manifest.get("settings") or {}
+        known = {f.name for f in fields(Settings)}
+        settings = Settings(**{name: value for name, value in of_case.items() if name in known})
+        settings = settings.with_(max_collateral=max_collateral, max_collateral_share=max_share)
+        accused = self.case.accounts.filter(assessment="coordinated").select("account_id")
+        number = (
+            self.case.links.join(self.links.select("kind", "value").unique(), on=["kind", "value"], how="semi")
+            .join(accused, on="account_id", how="semi")
+            .group_by("kind", "value")
+            .agg(number=pl.len())
+        )
+        return plan_cluster(
+            self.id, self.accounts, self.links, number,
+            max_collateral=settings.max_collateral, max_share=settings.max_collateral_share,
+        )  # fmt: skip
 
     def graph(self) -> nx.Graph[str]:
         """Bipartite networkx graph of the cluster; attributes as in `bipartite.networkx_graph`."""

@@ -185,6 +185,7 @@ class Kind:
     any data is seen, because strangers come to share such an identifier that easily (prior, 0: hardly ever).
     aliases: other names, blank-separated. form: canonical form of a cleaned value. missing: whether a value in that
     form stands for nothing. mask: what of it a report shows; `_shown` for kinds that say nothing about one person.
+    blockable: whether a provider can refuse requests or accounts by it and thereby stop who uses it.
     """
 
     name: str
@@ -194,6 +195,7 @@ class Kind:
     form: Callable[[pl.Series], pl.Series] = _opaque
     missing: Callable[[pl.Series], pl.Series] = _is_placeholder
     mask: Callable[[str], str] = _default_mask
+    blockable: bool = True
 
 
 CIRCUMSTANTIAL_BITS = 8.0
@@ -243,7 +245,7 @@ KINDS: dict[str, Kind] = {
     "tls": Kind(
         "tls", "TLS fingerprint", 9, "ja3 ja3n ja3_hash ja4 ja4_hash tls_hash tls_fingerprint", _lower, mask=_shown
     ),
-    "user_agent": Kind("user_agent", "user agent", 12, "useragent ua", _as_is),
+    "user_agent": Kind("user_agent", "user agent", 12, "useragent ua", _as_is, blockable=False),
     "address": Kind(
         "address",
         "postal address",
@@ -257,6 +259,7 @@ KINDS: dict[str, Kind] = {
         "organisation the account says it belongs to",
         4,
         "org_id organisation organization organisation_id organization_id company company_id",
+        blockable=False,
     ),
     "wallet": Kind("wallet", "wallet", 1, "wallet_id wallet_address crypto_wallet crypto_address"),
     "cookie": Kind("cookie", "browser cookie", 1, "cookie_id cookie_hash session_cookie"),

@@ -29,6 +29,7 @@ from hydragraph.memory import peak_memory, reset_peak
 from hydragraph.schema import OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.signals import look, measure, signal_table
+from hydragraph.takedown import takedown_table
 from hydragraph.ties import Ties, find_ties
 
 Progress = Callable[[str], None]
@@ -104,10 +105,13 @@ def analyze(
     with stages.stage("assessment"):
         assessed = assess(view, measured, chance)
     del view, activity
+    ids = cluster_ids(graph, clusters)
+    with stages.stage("takedown"):
+        takedown = takedown_table(graph, evidence, clusters, assessed.assessment, ids, settings)
     with stages.stage("case"):
-        ids = cluster_ids(graph, clusters)
         tables = _tables(opened, graph, evidence, ties, clusters, chance, assessed, ids)
         tables["signals"] = signal_table(measured, ids)
+        tables["takedown"] = takedown
 
     wide = _wide_and_alone(graph, clusters)
 
@@ -220,7 +224,6 @@ def _tables(
         "links": _link_table(graph, evidence, clusters),
         "ties": _tie_table(graph, evidence, ties, clusters),
         "lineage": OUTPUT["lineage"].empty(),
-        "takedown": OUTPUT["takedown"].empty(),
         "rejects": OUTPUT["rejects"].conform(source.rejects),
     }
 

@@ -25,6 +25,12 @@ class Settings:
     ipv4_prefix: int = _knob(24, 8, 32, "leading bits of an IPv4 address that make its range")
     ipv6_prefix: int = _knob(56, 16, 128, "leading bits of an IPv6 address that make its range")
     max_rejects: float = _knob(0.01, 0.0, 1.0, "largest share of a table's rows that may be unreadable")
+    max_collateral: int = _knob(
+        10, 0, 10**9, "an identifier that more accounts outside the cluster use is in no takedown plan"
+    )
+    max_collateral_share: float = _knob(
+        0.1, 0.0, 1e9, "accounts outside that a takedown plan may hit in all, as a share of the cluster's members"
+    )
 
     def __post_init__(self) -> None:
         for f in fields(self):

@@ -1,0 +1,9 @@
+"""What to block so that a cluster is stopped, whom else that hits, and what holds the cluster together."""
+
+from __future__ import annotations
+
+from hydragraph.takedown.plan import Plans, plan_takedown
+from hydragraph.takedown.tables import Plan, plan_cluster, takedown_table
+from hydragraph.takedown.uses import Uses
+
+__all__ = ["Plan", "Plans", "Uses", "plan_cluster", "plan_takedown", "takedown_table"]
