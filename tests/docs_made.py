@@ -251,6 +251,7 @@ CONSTANTS = {
     "communities._THREAD_ACCOUNTS": "Accounts on which two parts may hang and still be split.",
     "communities._THREAD_SHARE": "The same as a share of the smaller part.",
     "communities._COHESIVE_DEGREE": "Mean ties a member that make a part cohesive.",
+    "communities._BOUND_SHARE": "A part of which a larger share of accounts is tied to the other parts together is no part.",
     "communities._SMALLEST_SPLIT": "Accounts a core must have to be split.",
     "communities._DENSE": "Share of tied pairs from which a core cannot be two.",
     "joining._SPEAKS_FOR_CORE": "Share of a core that must use an identifier for it to speak for the core.",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hand import graph_of, strangers
+from hydragraph import communities
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.chance import found_by_chance, rewire
 from hydragraph.communities import Clusters, find_clusters
@@ -110,6 +111,23 @@ def test_one_shared_flat_does_not_join_two_offices() -> None:
     crowd = {("payment", f"own-{s}"): [s] for s in strangers(2000)}
     graph = graph_of({**offices, **flat, **crowd})
     assert members(graph, clusters_of(graph)) == [{f"{o}{i:02d}" for i in range(20)} for o in "pq"]
+
+
+def test_a_large_ring_without_any_order_in_it_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    # twenty shifts of 60 accounts: inside a shift each account has three cards with three others, and every other account
+    # has one in common with somebody of any shift: each pair of shifts hangs on a thread, all of them together do not
+    rng = np.random.default_rng(1)
+    ring = [f"r{i:04d}" for i in range(1200)]
+    uses: dict[tuple[str, str], list[str]] = {("payment", f"own-{s}"): [s] for s in strangers(2000)}
+    for shift in range(20):
+        members_of = shift * 60 + np.concatenate([rng.permutation(60) for _ in range(3)]).reshape(-1, 4)
+        uses |= {("payment", f"c{shift}-{i}"): [ring[m] for m in four] for i, four in enumerate(members_of.tolist())}
+    pairs = rng.permutation(1200)[:600].reshape(-1, 2).tolist()
+    uses |= {("payment", f"d{i}"): [ring[x], ring[y]] for i, (x, y) in enumerate(pairs)}
+    graph = graph_of(uses)
+    assert members(graph, clusters_of(graph)) == [set(ring)]
+    monkeypatch.setattr(communities, "_BOUND_SHARE", 1.0)
+    assert len(members(graph, clusters_of(graph))) > 1
 
 
 def test_an_account_is_attached_by_two_weaker_identifiers_and_not_by_one() -> None:

@@ -14,7 +14,7 @@ from hydragraph import joining
 from hydragraph.activity import SLOT_MINUTES, Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import weigh
-from hydragraph.joining import ATTACH_NET, MERGE_MARGIN, SMALL_CORE, attach, merge_cores
+from hydragraph.joining import ATTACH_NET, MERGE_MARGIN, SMALL_CORE, attach, merge_cores, rejoin
 from hydragraph.settings import Settings
 
 Uses = Mapping[tuple[str, str], Iterable[str]]
@@ -125,6 +125,17 @@ def test_two_cores_behind_one_providers_ranges_that_keep_the_same_time_are_one()
     # time alone joins nobody
     graph, label = world({}, a, b)
     assert merged(graph, label, in_step) == [set(a), set(b)]
+
+
+def test_two_cores_on_one_thread_are_one_when_they_keep_step_and_not_otherwise() -> None:
+    a, b, small = people("a", 12), people("b", 12), people("c", SMALL_CORE)
+    graph, label = world({("payment", "thread"): [a[0], b[0], small[0]]}, a, b, small)
+    names = graph.accounts["account_id"].to_list()
+    ends = np.array([names.index(x) for x in (a[0], a[0])]), np.array([names.index(x) for x in (b[0], small[0])])
+    same = waves(graph, label, *(np.random.default_rng(1) for _ in range(3)))
+    assert groups(graph, rejoin(label, *ends, same)) == [{*a, *b}, set(small)]
+    own = waves(graph, label, *(np.random.default_rng(seed) for seed in (1, 2, 3)))
+    assert groups(graph, rejoin(label, *ends, own)) == [set(a), set(b), set(small)]
 
 
 def test_an_office_in_which_few_ring_members_log_in_stays_apart() -> None:

@@ -111,10 +111,13 @@ class Activity:
     def in_step(self, group: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
         """How much more often two groups begin bursts in the same quarter of an hour than on other days, in z-scores.
 
-        group: number of each account's group, -1 for none; a, b: pairs of groups. The number of quarters in which both
-        groups begin a burst is held against the same number with one group shifted by 1, 2, ... days, which keeps the
-        daily shape of both: z = (number - mean) / standard deviation over the shifts. 0 where there are fewer than 8
-        days to shift. Days on which nobody begins a burst are left out.
+        group: number of each account's group, -1 for none; a, b: pairs of groups. With n(t) the bursts a group begins in
+        quarter t, only what is sharper than half an hour counts, h(t) = 4 n(t) - n(t-3) - n(t-2) - n(t+2) - n(t+3), and
+
+            T(s) = sum over t of h_a(t) * h_b(t + s days),    z = (T(0) - mean T(s)) / standard deviation of T(s)
+
+        over the shifts s of 1, 2, ... days, which keep the daily shape of both. 0 where there are fewer than 8 days to
+        shift. Days on which nobody begins a burst are left out.
         """
         found = np.zeros(len(a))
         if not len(self.account) or not len(a):
@@ -124,15 +127,16 @@ class Activity:
             return found
         # the quarters of each group, group after group
         inside = group[account] >= 0
-        cells = np.unique(group[account[inside]] * (days * _QUARTERS) + window[inside])
+        cells, begun = np.unique(group[account[inside]] * (days * _QUARTERS) + window[inside], return_counts=True)
         of, at = np.divmod(cells, days * _QUARTERS)
         groups = np.arange(int(group.max()) + 1)
         low, high = np.searchsorted(of, groups, "left").tolist(), np.searchsorted(of, groups, "right").tolist()
 
         def waves(number: int) -> NDArray[np.complex128]:
             series = np.zeros(days * _QUARTERS)
-            series[at[low[number] : high[number]]] = 1
-            spectrum: NDArray[np.complex128] = np.fft.rfft(series.reshape(days, _QUARTERS), axis=0)
+            series[at[low[number] : high[number]]] = begun[low[number] : high[number]]
+            sharp = 4 * series - sum(np.roll(series, lag) for lag in (-3, -2, 2, 3))
+            spectrum: NDArray[np.complex128] = np.fft.rfft(sharp.reshape(days, _QUARTERS), axis=0)
             return spectrum
 
         for i, (x, y) in enumerate(zip(a.tolist(), b.tolist(), strict=True)):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
-from hydragraph.joining import attach, merge_cores
+from hydragraph.joining import attach, merge_cores, rejoin
 from hydragraph.ties import Ties
 
 CORE_NET = 1.0
@@ -18,6 +18,7 @@ CORE_NET = 1.0
 
 _THREAD_ACCOUNTS = 2
 _THREAD_SHARE = 0.1
+_BOUND_SHARE = 0.3
 _COHESIVE_DEGREE = 3.0
 _SMALLEST_SPLIT = 8
 _DENSE = 0.6
@@ -48,7 +49,7 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activit
 
     A core is split between two cohesive parts (mean degree of at least 3 inside) that at most two accounts, or a tenth
     of the smaller part, tie together: that is how one shared flat joins two offices. A chain of cards is not cohesive
-    and stays whole. Cores are merged by `merge_cores` and accounts attached by `attach` (joining.py). Clusters have at
+    and stays whole; so does a part of which three in ten accounts are tied to the others, and parts that keep step. Cores are merged by `merge_cores` and accounts attached by `attach` (joining.py). Clusters have at
     least two accounts.
     Not checked: nothing here says whether a cluster is innocent; assess.py does.
     """
@@ -56,6 +57,8 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activit
     strong = ties.select(ties.net >= CORE_NET)
     label = _components(n, strong.a, strong.b)
     label = _split_threads(label, strong)
+    if activity is not None:
+        label = rejoin(label, strong.a, strong.b, activity)
     label = merge_cores(graph, label, activity)
     cores = label
     label, gained = attach(graph, evidence, cores, activity)
@@ -129,7 +132,9 @@ def _leiden(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _join_parts(part: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Undo the splits that are no threads: join parts again unless both are cohesive and little ties them."""
+    """Undo the splits that are no threads: join parts again unless both are cohesive and little ties them, and parts of
+    which more than three in ten accounts are tied to the other parts together: a large ring, cut anywhere, looks like
+    many parts each pair of which hangs on a thread."""
     count = int(part.max()) + 1
     size = np.bincount(part, minlength=count)
     same = part[a] == part[b]
@@ -144,10 +149,33 @@ def _join_parts(part: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int
     x, y = np.divmod(pairs, count)
     allowed = np.maximum(_THREAD_ACCOUNTS, _THREAD_SHARE * np.minimum(size[x], size[y]))
     thread = (touching <= allowed) & (degree[x] >= _COHESIVE_DEGREE) & (degree[y] >= _COHESIVE_DEGREE)
+    part = _united(part, x[~thread], y[~thread])
+    while True:
+        p, q = part[a], part[b]
+        across = np.flatnonzero(p != q)
+        if not len(across):
+            return part
+        size = np.bincount(part)
+        ends = np.concatenate([a[across], b[across]])
+        own, other = np.concatenate([p[across], q[across]]), np.concatenate([q[across], p[across]])
+        bound = _distinct(own, ends, len(size)) > np.maximum(_THREAD_ACCOUNTS, _BOUND_SHARE * size)
+        if not bound.any():
+            return part
+        # each bound part joins the one it shares most ties with
+        pairs, number = np.unique(own * len(size) + other, return_counts=True)
+        x, y = np.divmod(pairs, len(size))
+        order = np.lexsort((y, -number, x))
+        best = order[np.flatnonzero(np.diff(x[order], prepend=-1))]
+        best = best[bound[x[best]]]
+        part = _united(part, x[best], y[best])
+
+
+def _united(part: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Parts numbered anew after joining each pair x, y."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    x, y = x[~thread], y[~thread]
+    count = int(part.max()) + 1
     _, whole = connected_components(coo_array((np.ones(len(x), bool), (x, y)), shape=(count, count)), directed=False)
     joined: NDArray[np.int64] = whole[part].astype(np.int64)
     return joined

@@ -66,6 +66,20 @@ def merge_cores(graph: BipartiteGraph, label: NDArray[np.int64], activity: Activ
     return label
 
 
+def rejoin(
+    label: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64], activity: Activity
+) -> NDArray[np.int64]:
+    """Join cores that ties a, b between accounts connect and that begin their bursts in step: no thread, but one ring."""
+    size = np.bincount(label[label >= 0], minlength=1)
+    across = label[a] != label[b]
+    low, high = np.minimum(label[a], label[b])[across], np.maximum(label[a], label[b])[across]
+    x, y = np.divmod(np.unique(low * len(size) + high), len(size))
+    large = (size[x] > SMALL_CORE) & (size[y] > SMALL_CORE)
+    x, y = x[large], y[large]
+    together = activity.in_step(label, x, y) >= IN_STEP
+    return _joined(label, x[together], y[together])
+
+
 def _joined(label: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
     """Labels after joining each pair of clusters, numbered anew."""
     from scipy.sparse import coo_array
