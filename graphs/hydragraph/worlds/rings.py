@@ -72,12 +72,13 @@ def build_ring(d: Draft, rng: Rng, tactic: Tactic, size: int, provider: int) -> 
         volume=0.0, start=start, end=end, label=1, cluster=d.fresh("cluster", 1)[0], tactic=CODE[tactic.name],
     )  # fmt: skip
     d.accounts.column("parent")[who] = np.where(before >= 0, who[0] + before, -1)
-    _network(d, rng, tactic, who, provider)
+    keeps = _Handing(rng, tactic.hand_on, before)
+    _network(d, rng, tactic, who, provider, keeps)
     _hide(d, rng, tactic, who)
-    _pay(d, rng, tactic, who, slot, start, end)
+    _pay(d, rng, tactic, who, start, end, keeps)
     _keys(d, rng, tactic, who)
     _prompts(d, rng, tactic, who)
-    _devices(d, rng, tactic, who)
+    _devices(d, rng, tactic, who, keeps)
     d.rings.append(
         Ring(
             accounts=who, slot=slot, start=start, end=end,
@@ -159,7 +160,32 @@ def _births(rng: Rng, tactic: Tactic, slot: Ints, start: Floats, before: Ints) -
     return start - np.where(hurried, np.minimum(lead, tactic.delay / 24 * 0.5), lead)
 
 
-def _network(d: Draft, rng: Rng, tactic: Tactic, who: Ints, provider: int) -> None:
+@dataclass(frozen=True)
+class _Handing:
+    """What successors take over from the account before them.
+
+    share: of the successors, drawn anew for every sort of thing. before: predecessor of each member, -1: none.
+    """
+
+    rng: Rng
+    share: float
+    before: Ints
+
+    def over(self, drawn: Ints, rows: Ints) -> Ints:
+        """`drawn`, with what a successor has drawn replaced by what its predecessor has. rows: member of each entry."""
+        if not self.share:
+            return drawn
+        has = np.full(len(self.before), -1)
+        has[rows] = drawn
+        takes = (self.before >= 0) & (self.rng.random(len(self.before)) < self.share)
+        # the members of a slot stand in the order of their lives
+        for row in np.flatnonzero(takes & (has >= 0)).tolist():
+            if has[self.before[row]] >= 0:
+                has[row] = has[self.before[row]]
+        return has[rows]
+
+
+def _network(d: Draft, rng: Rng, tactic: Tactic, who: Ints, provider: int, keeps: _Handing) -> None:
     """Where the ring's own requests come from."""
     open_share = max(0.0, 1.0 - tactic.camouflage - tactic.smear)
     size = len(who)
@@ -195,6 +221,8 @@ def _network(d: Draft, rng: Rng, tactic: Tactic, who: Ints, provider: int) -> No
     weight = rng.gamma(1.2, 1.0, len(users)) + 0.05
     weight *= open_share / np.bincount(users - who[0], weight)[users - who[0]]
     picked = pools[(rng.random(len(users)) ** 1.25 * len(pools)).astype(np.int64)]
+    first = np.flatnonzero(np.diff(users, prepend=-1))
+    picked[first] = keeps.over(picked[first], np.arange(size))
     d.habits.add(len(users), account=users, pool=picked, work=weight, rest=weight)
 
 
@@ -214,7 +242,7 @@ def _hide(d: Draft, rng: Rng, tactic: Tactic, who: Ints) -> None:
             )
 
 
-def _pay(d: Draft, rng: Rng, tactic: Tactic, who: Ints, slot: Ints, start: Floats, end: Floats) -> None:
+def _pay(d: Draft, rng: Rng, tactic: Tactic, who: Ints, start: Floats, end: Floats, keeps: _Handing) -> None:
     """Cards: one pool of cards for the ring, an own one each, or a chain in which each card serves two accounts."""
     born = d.accounts.column("created")[who]
     added = born + rng.exponential(0.1, len(who))
@@ -229,16 +257,18 @@ def _pay(d: Draft, rng: Rng, tactic: Tactic, who: Ints, slot: Ints, start: Float
         d.cards.add(len(chain) - 1, account=chain[1:], card=cards[:-1], kind=kinds[:-1], added=later)
         return
     payers = d.accounts.column("channel")[who] == 0  # a cloud platform bills its customers itself
+    rows = np.flatnonzero(payers)
     who, added = who[payers], added[payers]
     if tactic.cards == "own":
         kinds = card_kinds(rng, len(who), 0.7)
-        d.cards.add(len(who), account=who, card=d.fresh("card", len(who)), kind=kinds, added=added)
+        mine = keeps.over(np.arange(len(who)), rows)
+        d.cards.add(len(who), account=who, card=d.fresh("card", len(who))[mine], kind=kinds[mine], added=added)
         return
     paying = rng.random(len(who)) < 0.87  # the others live on free credit
-    who, added = who[paying], added[paying]
+    who, added, rows = who[paying], added[paying], rows[paying]
     count = max(1, round(len(who) / tactic.per_card))
     cards, kinds = d.fresh("card", count), card_kinds(rng, count, 0.45)
-    mine = rng.integers(0, count, len(who))
+    mine = keeps.over(rng.integers(0, count, len(who)), rows)
     d.cards.add(len(who), account=who, card=cards[mine], kind=kinds[mine], added=added)
     more = rng.random(len(who)) < 0.22
     mine = rng.integers(0, count, int(more.sum()))
@@ -284,11 +314,13 @@ def _prompts(d: Draft, rng: Rng, tactic: Tactic, who: Ints) -> None:
     d.templates.add(len(users), account=users, template=which, weight=rest * rng.gamma(1.5, 0.5, len(users)))
 
 
-def _devices(d: Draft, rng: Rng, tactic: Tactic, who: Ints) -> None:
+def _devices(d: Draft, rng: Rng, tactic: Tactic, who: Ints, keeps: _Handing) -> None:
     """Devices used for several accounts, a few phones for the codes, and a client most members have in common."""
     count = max(1, round(len(who) / tactic.per_device))
-    share_links(d, rng, who, rng.integers(0, count, len(who)), DEVICE, 0.55)
-    share_links(d, rng, who, rng.integers(0, max(1, round(len(who) / 1.5)), len(who)), PHONE, 0.3)
+    rows = np.arange(len(who))
+    share_links(d, rng, who, keeps.over(rng.integers(0, count, len(who)), rows), DEVICE, 0.55)
+    phones = rng.integers(0, max(1, round(len(who) / 1.5)), len(who))
+    share_links(d, rng, who, keeps.over(phones, rows), PHONE, 0.3)
     favourite = skewed(rng, 1, d.shared.clients, 1.5)[0]
     for part in (0.9, 0.35):
         users = who[rng.random(len(who)) < part]

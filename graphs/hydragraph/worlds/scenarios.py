@@ -28,6 +28,7 @@ class Tactic:
     per_proxy, breadth: accounts per proxy and proxies per account, for own and provider networks.
     turnover: accounts that one slot uses up over the world, on average; at_once: (low, high) slots, whatever the size.
     delay: median hours from a closure to the successor's first request.
+    hand_on: share of successors that go on with a card, a device, a phone, a proxy of the closed account: each drawn apart.
     camouflage: share of a member's bursts through carriers and VPNs that innocent people use; smear: through offices.
     scripted: share of bursts with the ring's own templates; customers: share with resold customers' own templates.
     per_device: accounts per device; sync: share of bursts sent as simultaneous waves; jitter: hours (standard
@@ -53,6 +54,7 @@ class Tactic:
     turnover: float = 1.5
     at_once: tuple[int, int] | None = None
     delay: float = 20.0
+    hand_on: float = 0.0
     camouflage: float = 0.12
     smear: float = 0.0
     scripted: float = 0.6
@@ -144,7 +146,7 @@ INNOCENTS: Mapping[str, float] = MappingProxyType(
 class Scenario:
     """One world: which tactics with what share of the accounts, and what is turned up in all of them.
 
-    camouflage, jitter, replacement_delay, ring_size replace the tactic's own figure when set; scripted and reuse
+    camouflage, jitter, replacement_delay, hand_on, ring_size replace the tactic's own figure when set; scripted and reuse
     multiply the share of scripted bursts and the accounts per card and device.
     """
 
@@ -155,6 +157,7 @@ class Scenario:
     camouflage: float | None = None
     jitter: float | None = None
     replacement_delay: float | None = None
+    hand_on: float | None = None
     ring_size: float | None = None
     scripted: float = 1.0
     reuse: float = 1.0
@@ -169,6 +172,7 @@ class Scenario:
             camouflage=base.camouflage if self.camouflage is None else self.camouflage,
             jitter=base.jitter if self.jitter is None else self.jitter,
             delay=base.delay if self.replacement_delay is None else self.replacement_delay,
+            hand_on=base.hand_on if self.hand_on is None else self.hand_on,
             size=median,
             spread=0.15 if resized else base.spread,
             least=min(base.least, max(2, int(median))) if resized else base.least,

@@ -55,6 +55,7 @@ def simulate(
     camouflage: float | None = None,
     jitter: float | None = None,
     replacement_delay: float | None = None,
+    hand_on: float | None = None,
     force: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> World:
@@ -66,7 +67,8 @@ def simulate(
     templates: False leaves template_hash empty; everything else stays as it was.
     ring_size: median accounts of a ring. camouflage: share of a member's bursts through carriers and VPN exits.
     jitter: hours by which a ring's simultaneous work strays. replacement_delay: median hours from a closure to the
-    successor's first request. All four replace every tactic's own figure; None leaves it.
+    successor's first request. hand_on: share of successors that go on with a card, a device, a phone, a proxy of the
+    closed account, each drawn apart. All five replace every tactic's own figure; None leaves it.
 
     Files: accounts, api_keys, payments, links, ranges (.parquet), events (.parquet, or a folder of part files),
     truth.parquet (account_id, label 1/0, cluster: ring, group and group_kind: innocent group, tactic, parent: the
@@ -85,6 +87,7 @@ def simulate(
         "camouflage": checked(camouflage, 0.0, 1.0, "camouflage"),
         "jitter": checked(jitter, 0.0, 24 * 30.0, "jitter"),
         "replacement_delay": checked(replacement_delay, 0.0, 24 * 30.0, "replacement_delay"),
+        "hand_on": checked(hand_on, 0.0, 1.0, "hand_on"),
     }
     wanted = replace(wanted, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     folder = Path(folder)
