@@ -23,6 +23,7 @@ from hydragraph.chance import found_by_chance
 from hydragraph.communities import Clusters, find_clusters
 from hydragraph.evidence import Evidence, weigh
 from hydragraph.identifiers import kind as kind_of
+from hydragraph.lineage import find_lineage, lineage_table
 from hydragraph.links import build_graph
 from hydragraph.loaders import Source, open_source
 from hydragraph.memory import peak_memory, reset_peak
@@ -104,13 +105,16 @@ def analyze(
         pool.shutdown()
     with stages.stage("assessment"):
         assessed = assess(view, measured, chance)
-    del view, activity
     ids = cluster_ids(graph, clusters)
+    with stages.stage("lineage"):
+        lineage = lineage_table(graph, clusters, find_lineage(graph, clusters), ids)
+    del view, activity
     with stages.stage("takedown"):
         takedown = takedown_table(graph, evidence, clusters, assessed.assessment, ids, settings)
     with stages.stage("case"):
         tables = _tables(opened, graph, evidence, ties, clusters, chance, assessed, ids)
         tables["signals"] = signal_table(measured, ids)
+        tables["lineage"] = lineage
         tables["takedown"] = takedown
 
     wide = _wide_and_alone(graph, clusters)
@@ -223,7 +227,6 @@ def _tables(
         "clusters": ranked,
         "links": _link_table(graph, evidence, clusters),
         "ties": _tie_table(graph, evidence, ties, clusters),
-        "lineage": OUTPUT["lineage"].empty(),
         "rejects": OUTPUT["rejects"].conform(source.rejects),
     }
 

@@ -257,6 +257,11 @@ OUTPUT: dict[str, Table] = {
                 Column("child", "identifier", "its successor"),
                 Column("bits", "number", "evidence for the replacement"),
                 Column("gap_seconds", "number", "from the parent's end to the child's first activity"),
+                Column("probability", "number", "how likely the child took the place of this very account"),
+                Column("margin", "number", "bits by which this parent leads the next best; empty: there is no other"),
+                Column(
+                    "survived", "text", "kinds of which both use one of the cluster's own identifiers, comma separated"
+                ),
             ),
             sort=("cluster_id", "parent", "child"),
         ),
