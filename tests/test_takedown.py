@@ -325,7 +325,7 @@ def test_figures_are_those_of_the_links(case: hg.Case) -> None:
 
 def test_a_tighter_limit_hits_fewer_and_leaves_more(case: hg.Case) -> None:
     lead = case.cluster(case.clusters["cluster_id"][0])
-    none, wide = lead.plan(max_collateral=0), lead.plan(max_collateral=10**9, max_share=1e9)
+    none, wide = lead.plan(max_collateral=0), lead.plan(max_collateral=10**9, max_share=1.0)
 
     assert none.collateral == 0
     assert wide.cost <= none.cost

@@ -132,7 +132,7 @@ def source_options(command: Command) -> Command:
         decorated = click.option(
             f"--{name.replace('_', '-')}",
             type=bounds if whole else str,
-            callback=None if whole else _share,
+            callback=None if whole else share,
             metavar="N" if whole else "SHARE",
             help=f"{knob.metadata['meaning'][:1].upper()}{knob.metadata['meaning'][1:]}; default {knob.default}.",
         )(decorated)
@@ -143,14 +143,14 @@ def source_options(command: Command) -> Command:
     return done
 
 
-def _share(ctx: click.Context, param: click.Parameter, given: str | None) -> float | None:
+def share(ctx: click.Context, param: click.Parameter, given: str | None) -> float | None:
     """A share as 0.01 or 1%."""
     if given is None:
         return None
     try:
-        share = float(given.removesuffix("%")) / (100 if given.endswith("%") else 1)
+        found = float(given.removesuffix("%")) / (100 if given.endswith("%") else 1)
     except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
+        found = -1.0
+    if not 0 <= found <= 1:
         raise click.BadParameter("a share is needed: 0.01 or 1%")
-    return share
+    return found

@@ -19,7 +19,7 @@ from hydragraph.bipartite import networkx_graph
 from hydragraph.errors import CaseExists, NotACase, UnknownName
 from hydragraph.schema import INPUT, OUTPUT
 from hydragraph.settings import Settings
-from hydragraph.takedown import Plan, plan_cluster
+from hydragraph.takedown import Chokepoints, Plan, cut_cluster, plan_cluster
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -216,6 +216,11 @@ class Cluster:
             self.id, self.accounts, self.links, number,
             max_collateral=settings.max_collateral, max_share=settings.max_collateral_share,
         )  # fmt: skip
+
+    @cached_property
+    def chokepoints(self) -> Chokepoints:
+        """The fewest identifiers without which the cluster falls apart, see `takedown.cut_cluster`."""
+        return cut_cluster(self.links)
 
     def graph(self) -> nx.Graph[str]:
         """Bipartite networkx graph of the cluster; attributes as in `bipartite.networkx_graph`."""

@@ -29,7 +29,7 @@ class Settings:
         10, 0, 10**9, "an identifier that more accounts outside the cluster use is in no takedown plan"
     )
     max_collateral_share: float = _knob(
-        0.1, 0.0, 1e9, "accounts outside that a takedown plan may hit in all, as a share of the cluster's members"
+        0.1, 0.0, 1.0, "accounts outside that a takedown plan may hit in all, as a share of the cluster's members"
     )
 
     def __post_init__(self) -> None:

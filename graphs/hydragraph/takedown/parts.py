@@ -11,7 +11,7 @@ from hydragraph.takedown.uses import Pairs
 def largest_parts(
     of: NDArray[np.int64],
     pairs: Pairs,
-    tells: NDArray[np.bool_],
+    holds: NDArray[np.bool_],
     row: NDArray[np.int64],
     steps: int,
     cluster: NDArray[np.int64],
@@ -28,7 +28,7 @@ def largest_parts(
     if not steps:
         return largest
     members = len(of)
-    link = np.flatnonzero(tells[pairs.of_link])
+    link = np.flatnonzero(holds[pairs.of_link])
     node = members + pairs.of_link[link]
     nodes = members + len(pairs.cluster)
     weight = (steps + 1 - row[pairs.member[link]]).astype(np.float64)  # every weight at least 1

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hydragraph.takedown.cover import Cover, covered
 from hydragraph.takedown.parts import largest_parts
-from hydragraph.takedown.uses import STEP_COST, Pairs, Uses, spread
+from hydragraph.takedown.uses import OWN_SHARE, STEP_COST, Pairs, Uses, spread
 
 _SURE = 1e-6
 
@@ -87,7 +87,7 @@ def plan_takedown(uses: Uses, *, max_collateral: int, max_share: float) -> Plans
     two differ and at most 100,000 links are in play (2,000 if `max_share` binds) the integer programme is given to
     HiGHS for up to 50 nodes, and its plan is taken if it is cheaper.
 
-    Steps are ordered by members newly stopped per cost. `largest` ignores identifiers that tell nothing (0 bits).
+    Steps are ordered by members newly stopped per cost. `largest` looks at identifiers of the cluster's own (`OWN_SHARE`).
     Not checked: whether an account has another way in; whether two identifiers hit the same outsiders (the collateral
     of a plan is the sum over its steps, so at most that many accounts are hit); whether an innocent account can be let
     back in.
@@ -139,8 +139,9 @@ def _follow(
     before = np.append(0, total)[edges]
     remaining = size[cluster] - total + np.repeat(before, np.diff(np.append(edges, len(chosen))))
     stopped = np.append(step, 0)[row]
-    tells = (uses.bits[pairs.identifier] > 0) & (pairs.inside >= 2)
+    holds = (uses.bits[pairs.identifier] > 0) & (pairs.inside >= 2)
+    holds &= pairs.inside >= OWN_SHARE * uses.users[pairs.identifier]
     return Plans(
         cluster, step, pairs.identifier[chosen], covered, pairs.collateral[chosen], pairs.elsewhere[chosen], remaining,
-        largest_parts(uses.cluster, pairs, tells, row, len(chosen), cluster), cost, least, stopped,
+        largest_parts(uses.cluster, pairs, holds, row, len(chosen), cluster), cost, least, stopped,
     )  # fmt: skip

@@ -39,8 +39,37 @@ class Plan:
         """At most so many times the cost of the best plan; 1 is a plan proved to be the best."""
         return round(self.cost / max(self.least, 1), 3)
 
+    @property
+    def sentence(self) -> str:
+        """The plan in words."""
+        return plan_sentence(self.steps, int(self.steps["accounts_covered"].sum()) + len(self.alone))
+
     def __repr__(self) -> str:
         return f"<Plan of {self.steps.height} steps, {len(self.alone)} accounts to close, collateral {self.collateral}>"
+
+
+def plan_sentence(steps: pl.DataFrame, size: int) -> str:
+    """The plan of a cluster of `size` accounts in words; `steps` as in schema.OUTPUT["takedown"]."""
+    if steps.is_empty():
+        return "No identifier is worth blocking within the limits: the accounts must be closed by themselves."
+    last = steps.sort("step").row(-1, named=True)
+    hit, left = int(steps["collateral"].sum()), int(last["remaining"])
+    said = (
+        f"Blocking {_counted(steps.height, 'identifier')} stops {size - left:,} of {_counted(size, 'account')} and hits"
+        f" {'at most ' + _counted(hit, 'account') if hit else 'no account'} outside."
+    )
+    if left:
+        said += f" The other {left:,} must be closed by {'itself' if left == 1 else 'themselves'}."
+    best = (
+        " No plan costs less."
+        if last["bound"] <= 1
+        else f" It costs at most {last['bound']:.2f} times the cheapest plan."
+    )
+    return said + best
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def plan_cluster(

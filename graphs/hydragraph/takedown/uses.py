@@ -14,6 +14,10 @@ STEP_COST = 1
 ACCOUNT_COST = 1
 """Cost of hitting one account outside the cluster. An identifier that would hit as many as it stops is not blocked."""
 
+OWN_SHARE = 0.5
+"""An identifier holds a cluster together when two members use it, this share of all its users are members, and sharing
+it tells something (more than 0 bits). Through what strangers mostly use, everybody hangs together with everybody."""
+
 
 @dataclass(frozen=True)
 class Uses:
