@@ -125,8 +125,7 @@ def test_what_everybody_shares_is_no_chokepoint_as_long_as_something_else_holds(
 
     assert not found.found
     assert found.sentence() == (
-        "No chokepoint was found: any one of its own identifiers can go and it stays whole, or lets go of fewer than 2"
-        " accounts at a time."
+        "No chokepoint was found: take out any two of its own identifiers, and no part of 2 accounts or more comes off."
     )
 
 

@@ -24,7 +24,7 @@ _CARE = {
 }
 _STEPS = {
     "step": "step", "kind": "kind", "value": "identifier", "accounts_covered": "stops", "collateral": "collateral",
-    "elsewhere": "elsewhere", "remaining": "left", "largest_part": "largest part",
+    "elsewhere": "elsewhere", "remaining": "left", "largest_part": "largest",
 }  # fmt: skip
 
 
@@ -66,13 +66,20 @@ def command(
     parts: dict[str, pl.DataFrame | Mapping[str, Any] | None] = {
         "summary": _summary(found, plan, unmasked),
         "steps": hide(plan.steps),
-        "alone": plan.alone.to_frame(),
+        "alone": _alone(found, plan),
         "chokepoints": hide(found.chokepoints.identifiers),
     }
     if not view.for_people:
         print_parts(parts, "steps", view)
     else:
         print_text(*_page(found, parts, view.limit_or(FIRST)))
+
+
+def _alone(found: hg.Cluster, plan: Any) -> pl.DataFrame:
+    """The accounts that no step stops, those still open first."""
+    members = found.accounts.select("account_id", "last_seen", "closed_at", "close_reason")
+    left = members.filter(members["account_id"].is_in(plan.alone.implode()))
+    return left.sort(left["closed_at"].is_not_null(), "account_id")
 
 
 def _summary(found: hg.Cluster, plan: Any, unmasked: bool) -> dict[str, Any]:
@@ -101,6 +108,6 @@ def _page(found: hg.Cluster, parts: Mapping[str, Any], limit: int) -> list[str]:
         f"{heading(found.id)}  {assessment(found.assessment)}\n{wrap(summary['plan'], '  ')}",
         wrap(care, "  ") if care else "",
         section("Steps", steps, limit),
-        section("Accounts to close by themselves", parts["alone"], limit) if summary["alone"] else "",
+        section("Accounts to close one by one", parts["alone"], limit) if summary["alone"] else "",
         f"{heading('What holds it together')}\n{wrap(summary['chokepoint'], '  ')}",
     ]

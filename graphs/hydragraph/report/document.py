@@ -27,6 +27,7 @@ from hydragraph.report.picture import (
     shared_identifiers,
 )
 from hydragraph.schema import ASSESSMENTS, OUTPUT
+from hydragraph.takedown import cut_cluster, plan_sentence
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -68,6 +69,8 @@ class Section:
     lineage_total: int
     takedown: Sequence[Mapping[str, Any]]
     takedown_total: int
+    plan: str
+    chokepoint: str
     picture: Picture
     picture_json: str
     lifespans: Lifespans | None
@@ -169,6 +172,9 @@ def _section(
         lineage_total=lineage.height,
         takedown=masked(takedown.head(limits.steps)),
         takedown_total=takedown.height,
+        plan=plan_sentence(takedown, members.height),
+        # nothing is to be blocked where an innocent explanation fits
+        chokepoint="" if row["assessment"] == "explained" else cut_cluster(links).sentence(identifiers.mask_value),
         picture=picture,
         picture_json=_trusted(script_json(_picture_data(picture))),
         lifespans=lifespans(members, lineage, limit=limits.lines),

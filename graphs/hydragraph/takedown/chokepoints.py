@@ -26,6 +26,7 @@ _FLOW_LINKS = 20_000
 _PARTS_PAIRED = 6
 _PAIRED_IDENTIFIERS = 60
 _LISTED = 5
+_AMONG = 3
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -62,8 +63,8 @@ class Chokepoints:
             if self.least < 2:
                 return "No chokepoint was looked for: the cluster is too large."
             return (
-                f"No chokepoint was found: any {_number(self.least - 1)} of its own identifiers can go and it stays whole,"
-                f" or lets go of fewer than {self.smallest:,} accounts at a time."
+                f"No chokepoint was found: take out any {_number(self.least - 1)} of its own identifiers, and no part of"
+                f" {self.smallest:,} accounts or more comes off."
             )
         fell = _parts(self.parts)
         if not self.identifiers.height:
@@ -143,7 +144,7 @@ def cut_cluster(links: pl.DataFrame) -> Chokepoints:
         best = best and _lean(graph, best[0], smallest)
         if smallest == 2 and len(graph.known) <= _PAIRED_IDENTIFIERS:
             best = _fewest(graph, best)
-            least = len(best[0]) if best else len(graph.known)
+            least = len(best[0]) if best else len(graph.known) + 1
     return graph.result(*(best or ([], whole)), smallest, least)
 
 

@@ -51,21 +51,22 @@ class Plan:
 def plan_sentence(steps: pl.DataFrame, size: int) -> str:
     """The plan of a cluster of `size` accounts in words; `steps` as in schema.OUTPUT["takedown"]."""
     if steps.is_empty():
-        return "No identifier is worth blocking within the limits: the accounts must be closed by themselves."
-    last = steps.sort("step").row(-1, named=True)
-    hit, left = int(steps["collateral"].sum()), int(last["remaining"])
-    said = (
-        f"Blocking {_counted(steps.height, 'identifier')} stops {size - left:,} of {_counted(size, 'account')} and hits"
-        f" {'at most ' + _counted(hit, 'account') if hit else 'no account'} outside."
-    )
+        return "No identifier is worth blocking within the limits: the accounts must be closed one by one."
+    hit, left = int(steps["collateral"].sum()), size - int(steps["accounts_covered"].sum())
+    stopped = f"{size - left:,} of {_counted(size, 'account')}" if left else f"all {_counted(size, 'account')}"
+    outside = f"at most {_counted(hit, 'account')}" if hit else "no account"
+    said = f"Blocking {_counted(steps.height, 'identifier')} stops {stopped} and hits {outside} outside."
     if left:
-        said += f" The other {left:,} must be closed by {'itself' if left == 1 else 'themselves'}."
-    best = (
-        " No plan costs less."
-        if last["bound"] <= 1
-        else f" It costs at most {last['bound']:.2f} times the cheapest plan."
-    )
-    return said + best
+        alone = (
+            "one must be closed by itself, if it is"
+            if left == 1
+            else f"{left:,} must be closed one by one, if they are"
+        )
+        said += f" The other {alone} still open."
+    bound = steps["bound"].cast(pl.Float64).to_list()[0]
+    if bound is None:
+        return said
+    return said + (" No plan costs less." if bound <= 1 else f" It costs at most {bound:.2f} times the cheapest plan.")
 
 
 def _counted(number: int, word: str) -> str:
