@@ -21,8 +21,8 @@ LIBRARY = ROOT / "graphs" / "hydragraph"
 COMMANDS = ROOT / "cli" / "hydragraph_cli"
 
 ORDER = (
-    "errors", "memory", "settings", "schema", "addresses", "identifiers", "known", "loaders", "bipartite", "links",
-    "activity", "evidence", "ties", "joining", "communities", "chance", "signals", "assess", "lineage", "takedown",
+    "errors", "memory", "settings", "schema", "addresses", "identifiers", "known", "loaders", "bipartite", "coding",
+    "links", "activity", "evidence", "ties", "joining", "communities", "chance", "signals", "assess", "lineage", "takedown",
     "explain", "case", "tracking", "report", "exports", "worlds", "pipeline", "quality",
 )  # fmt: skip
 """The way of the data. A module or package imports only from those before it; inside a package imports are free."""

@@ -10,14 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hydragraph.bipartite import BipartiteGraph
-from hydragraph.loaders import Source
+from hydragraph.links import SLOT_MINUTES
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-SLOT_MINUTES = 5
-"""Requests are counted in slots of this length, since 1970-01-01 UTC."""
 
 QUIET_MINUTES = 60
 """A burst begins with a request after at least this long a silence."""
@@ -247,23 +243,7 @@ _WEEK = np.repeat([7 / 5, 7 / 2], 24)
 """One over the share of days that are working days, and weekend days: a habit's windows per day of both accounts."""
 
 
-def read_activity(source: Source, graph: BipartiteGraph) -> Activity:
-    """The activity of every account of the graph; one pass over the events. Empty without events."""
-    none = np.zeros(0, np.int64)
-    accounts = graph.accounts.height
-    if "events" not in source.tables:
-        return Activity(none, none, none, accounts)
-    codes = graph.accounts.select("account_id", account=pl.int_range(pl.len(), dtype=pl.UInt32))
-    slot = pl.col("timestamp").dt.epoch("s") // (SLOT_MINUTES * 60)
-    counted = (
-        source.tables["events"]
-        .select("account_id", slot=slot.cast(pl.Int32))
-        .group_by("account_id", "slot")
-        .len()
-        .join(codes.lazy(), on="account_id", how="inner")
-        .select("account", "slot", "len")
-        .sort("account", "slot")
-        .collect(engine="streaming")
-    )
-    columns = [counted[c].to_numpy().astype(np.int64) for c in ("account", "slot", "len")]
-    return Activity(columns[0], columns[1], columns[2], accounts)
+def read_activity(requests: pl.DataFrame, accounts: int) -> Activity:
+    """The activity of every account: `requests` as links.read_links gives them, of a graph of so many accounts."""
+    account, slot, number = (requests[c].to_numpy().astype(np.int64) for c in ("account", "slot", "requests"))
+    return Activity(account, slot, number, accounts)

@@ -1,25 +1,29 @@
-"""Tables -> account x identifier links, integer coded in canonical order."""
+"""Tables -> account x identifier links, integer coded in canonical order.
+
+Every table is read once here (`links` a second time, for its kinds), a batch at a time: texts become numbers at once and
+are never hashed again, and what is gathered grows with the links, not with the rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from hydragraph.bipartite import BipartiteGraph
+from hydragraph.coding import Codes, Sums, batches, pair, ranked, unpaired
 from hydragraph.errors import InputRefused
 from hydragraph.identifiers import address_ranges, canonical_kind, normalise
 from hydragraph.known import known_kinds
 from hydragraph.loaders import Source
-from hydragraph.schema import INPUT, TIME
+from hydragraph.schema import INPUT, LINK_SOURCES, TIME
 from hydragraph.settings import Settings
 
-_EVENT_KINDS = {"api_key_id": "api_key", "ip": "ip_range", "template_hash": "template"}
-_WHOLE, _CODE = pl.Int64(), pl.UInt32()
-_SEEN = {"first_seen": TIME, "last_seen": TIME}
-_ACTIVITY = pl.Schema({"account_id": pl.String(), "events": _WHOLE, "tokens": _WHOLE, "limited": _WHOLE, **_SEEN})
-_LINKS = pl.Schema({"account": _CODE, "identifier": _CODE, "count": _WHOLE, **_SEEN})
+SLOT_MINUTES = 5
+"""Requests are counted in slots of this length, since 1970-01-01 UTC."""
+
 _RATE_LIMITED = 429
 
 MOST_KINDS = 60
@@ -28,63 +32,156 @@ MOST_KINDS = 60
 _LARGEST = 2**40
 """Counts beyond this are taken as this, so that no sum of them overflows."""
 
+_UNUSED = ("channel", "model", "revoked_at")
+"""Columns of the tables that neither links nor activity need."""
+
+_WHOLE, _CODE, _PAIR = pl.Int64(), pl.UInt32(), pl.UInt64()
+_SPAN = {"first_seen": pl.col("first_seen").min(), "last_seen": pl.col("last_seen").max()}
+_SEEN = {"first_seen": TIME, "last_seen": TIME}
+_LINK = {"count": pl.col("count").sum(), **_SPAN}
+_ACTIVITY = {**{c: pl.col(c).sum() for c in ("events", "tokens", "limited")}, **_SPAN}
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column that links accounts to identifiers of one kind: where its value, its first and last time and its count
+    stand. of: only rows with these texts in the column `kind`, None for all."""
+
+    table: str
+    kind: str
+    value: str
+    first: pl.Expr
+    last: pl.Expr
+    count: pl.Expr
+    of: tuple[str, ...] | None = None
+
+    def rows(self, table: pl.LazyFrame) -> pl.LazyFrame:
+        """The rows that hold a value."""
+        held = pl.col(self.value).is_not_null()
+        return table.filter(held if self.of is None else held & pl.col("kind").is_in(self.of))
+
+
+class _Gathered:
+    """What the tables hold, by number: links by kind; of every account its activity and its requests by slot."""
+
+    def __init__(self, kinds: list[str]) -> None:
+        self.accounts = Codes()
+        self.values = {kind: Codes() for kind in kinds}
+        link = pl.Schema({"link": _PAIR, "count": _WHOLE, **_SEEN})
+        self.links = {kind: Sums("link", _LINK, link) for kind in kinds}
+        activity = pl.Schema({"account": _CODE, "events": _WHOLE, "tokens": _WHOLE, "limited": _WHOLE, **_SEEN})
+        self.activity = Sums("account", _ACTIVITY, activity)
+        requests = pl.Schema({"at": _PAIR, "requests": _WHOLE})
+        self.requests = Sums("at", {"requests": pl.col("requests").sum()}, requests)
+
+    def read(self, source: Source, table: str, columns: list[_Column]) -> None:
+        """One pass over a table."""
+        for batch in batches(_with_columns(source, table).drop(_UNUSED, strict=False)):
+            rows = batch.lazy().with_columns(account=self.accounts.of(pl.col("account_id"))).cache()
+            sums = [self.links[c.kind] for c in columns]
+            grouped = [self._links(c, rows) for c in columns]
+            if table == "events":
+                sums += [self.activity, self.requests]
+                grouped += [_activity(rows), _requests(rows)]
+            for gathered, found in zip(sums, pl.collect_all(grouped, engine="streaming"), strict=True):
+                gathered.add(found)
+
+    def _links(self, column: _Column, rows: pl.LazyFrame) -> pl.LazyFrame:
+        link = pair(pl.col("account"), self.values[column.kind].of(pl.col(column.value)))
+        return (
+            column.rows(rows)
+            .select(link=link, count=column.count, first_seen=column.first, last_seen=column.last)
+            .group_by("link")
+            .agg(**_LINK)
+        )
+
+
+def _activity(events: pl.LazyFrame) -> pl.LazyFrame:
+    tokens = sum(pl.col(c).fill_null(0).clip(upper_bound=_LARGEST).sum() for c in ("input_tokens", "output_tokens"))
+    return events.group_by("account").agg(
+        events=pl.len().cast(_WHOLE),
+        tokens=tokens,
+        limited=(pl.col("status") == _RATE_LIMITED).fill_null(False).sum().cast(_WHOLE),
+        first_seen=pl.col("timestamp").min(),
+        last_seen=pl.col("timestamp").max(),
+    )
+
+
+def _requests(events: pl.LazyFrame) -> pl.LazyFrame:
+    slot = pl.col("timestamp").dt.epoch("s") // (SLOT_MINUTES * 60)
+    return events.group_by(at=pair(pl.col("account"), slot)).agg(requests=pl.len().cast(_WHOLE))
+
 
 def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
-    """The bipartite graph of every account and every identifier of a source.
+    """The first of what `read_links` gives."""
+    return read_links(source, settings)[0]
+
+
+def read_links(source: Source, settings: Settings) -> tuple[BipartiteGraph, pl.DataFrame]:
+    """The bipartite graph of every account and every identifier of a source, and the requests of its accounts.
 
     A link's count is the number of requests (or the count given in `links`) plus one for each row that declares it in
     api_keys or payments; first_seen is the earliest and last_seen the latest time of all its sources. Accounts are the
     union over all tables, also those without any identifier. Accounts given twice are merged: earliest opening, latest
     closing, and of two texts the one that sorts last. Organisations are normalised like identifiers.
 
-    accounts of the result: account_id, created_at, closed_at, close_reason, org_id, channel, first_seen, last_seen,
+    accounts of the graph: account_id, created_at, closed_at, close_reason, org_id, channel, first_seen, last_seen,
     events, tokens, limited (requests answered 429).
+    Requests: account (UInt32, as in the graph), slot (Int32, of SLOT_MINUTES since 1970), requests (Int64); sorted by
+    account, then slot; no rows without events.
     Raises InputRefused when no row of any table names an account, or when there are more than 60 kinds of identifier.
     """
-    accounts = _accounts(source)
-    if accounts.is_empty():
-        raise InputRefused("the source holds no account: every table is empty after unreadable rows were left out")
-    codes = accounts.select("account_id", account=pl.int_range(pl.len(), dtype=pl.UInt32)).lazy()
-    rows: dict[str, list[pl.LazyFrame]] = {}
-    for kind, frame in _link_rows(source):
-        rows.setdefault(kind, []).append(frame)
-    if len(rows) > MOST_KINDS:
+    columns = _columns(source)
+    kinds = sorted({c.kind for c in columns})
+    if len(kinds) > MOST_KINDS:
         raise InputRefused(
-            f"links: {len(rows)} kinds of identifier are more than {MOST_KINDS}; check that kind and value are not swapped"
+            f"links: {len(kinds)} kinds of identifier are more than {MOST_KINDS}; check that kind and value are not swapped"
         )
-    # two kinds at a time: one is normalised on one core while the other is read
+    gathered = _Gathered(kinds)
+    for table in LINK_SOURCES:
+        if table in source.tables:
+            gathered.read(source, table, [c for c in columns if c.table == table])
+    given = _given(source, gathered.accounts)
+    names, place = ranked(gathered.accounts.texts())
+    if names.is_empty():
+        raise InputRefused("the source holds no account: every table is empty after unreadable rows were left out")
+    # two kinds at a time: much of the normalising runs on one core
     with ThreadPoolExecutor(2) as pool:
-        coded = list(pool.map(lambda kind: _of_kind(kind, rows[kind], codes, settings), sorted(rows)))
+        coded = list(pool.map(lambda kind: _of_kind(kind, gathered, place, settings), kinds))
     identifiers, links = _under_each_other(coded)
-    identifiers = _with_known(source, identifiers)
+    accounts = _accounts(names, place, given, gathered.activity.result())
     accounts = _with_organisations(_with_spans(accounts, links), settings)
-    return BipartiteGraph(accounts, identifiers, links.sort("account", "identifier"))
+    account, slot = unpaired("at")
+    requests = gathered.requests.result().lazy()
+    requests = requests.with_columns(at=pair(pl.lit(place).gather(account), slot)).sort("at")
+    requests = requests.select(account=account, slot=slot.cast(pl.Int32), requests="requests")
+    return BipartiteGraph(accounts, _with_known(source, identifiers), links), requests.collect(engine="streaming")
 
 
-def _link_rows(source: Source) -> Iterator[tuple[str, pl.LazyFrame]]:
-    """Every kind of link in the tables as account_id, raw, first, last, n, one row a row; a kind may come twice."""
-    if "api_keys" in source.tables:
-        yield "api_key", _rows(_with_columns(source, "api_keys"), "api_key_id", "created_at", "created_at")
-    if "payments" in source.tables:
-        last = pl.coalesce("removed_at", "added_at")
-        yield "payment", _rows(_with_columns(source, "payments"), "instrument_id", "added_at", last)
-    if "events" in source.tables:
-        events = source.tables["events"]
-        present = events.collect_schema().names()
-        for column, kind in _EVENT_KINDS.items():
-            if column in present:
-                yield kind, _rows(events, column, "timestamp", "timestamp")
+def _columns(source: Source) -> list[_Column]:
+    """Every column of the tables that holds identifiers; a kind may come twice."""
+    one, when = pl.lit(1, _WHOLE), pl.col("timestamp")
+    made, added = pl.col("created_at"), pl.col("added_at")
+    found = [
+        _Column("api_keys", "api_key", "api_key_id", made, made, one),
+        _Column("payments", "payment", "instrument_id", added, pl.coalesce("removed_at", "added_at"), one),
+        _Column("events", "api_key", "api_key_id", when, when, one),
+        _Column("events", "ip_range", "ip", when, when, one),
+        _Column("events", "template", "template_hash", when, when, one),
+    ]
+    found = [
+        c for c in found if c.table in source.tables and c.value in source.tables[c.table].collect_schema().names()
+    ]
     if "links" in source.tables:
-        links = _with_columns(source, "links")
-        spellings = links.select(pl.col("kind").unique()).collect()["kind"].drop_nulls().sort().to_list()
-        kinds: dict[str, list[str]] = {}
-        for spelling in spellings:
-            kinds.setdefault(canonical_kind(spelling), []).append(spelling)
-        for kind, names in sorted(kinds.items()):
-            of_kind = links.filter(pl.col("kind").is_in(names))
-            last = pl.coalesce("last_seen", "first_seen")
-            first = pl.coalesce("first_seen", "last_seen")
-            yield kind, _rows(of_kind, "value", first, last, pl.col("count").fill_null(1).clip(upper_bound=_LARGEST))
+        count = pl.col("count").fill_null(1).clip(upper_bound=_LARGEST)
+        first, last = pl.coalesce("first_seen", "last_seen"), pl.coalesce("last_seen", "first_seen")
+        spellings = source.tables["links"].select(pl.col("kind").unique()).collect(engine="streaming")["kind"]
+        names: dict[str, tuple[str, ...]] = {}
+        for spelling in spellings.drop_nulls().sort():
+            kind = canonical_kind(spelling)
+            names[kind] = (*names.get(kind, ()), spelling)
+        found += [_Column("links", kind, "value", first, last, count, of) for kind, of in names.items()]
+    return found
 
 
 def _with_columns(source: Source, table: str) -> pl.LazyFrame:
@@ -94,115 +191,67 @@ def _with_columns(source: Source, table: str) -> pl.LazyFrame:
     return frame.with_columns(pl.lit(None, c.dtype).alias(c.name) for c in lacking)
 
 
-def _rows(
-    frame: pl.LazyFrame, value: str, first: str | pl.Expr, last: str | pl.Expr, count: pl.Expr | None = None
-) -> pl.LazyFrame:
-    first, last = (pl.col(e) if isinstance(e, str) else e for e in (first, last))
-    number = pl.lit(1, pl.Int64) if count is None else count
-    return frame.select(
-        "account_id", pl.col(value).alias("raw"), first.alias("first"), last.alias("last"), number.alias("n")
-    )
-
-
-def _grouped(rows: pl.LazyFrame, codes: pl.LazyFrame) -> pl.DataFrame:
-    """One row an account and raw value, with the account's code."""
+def _given(source: Source, codes: Codes) -> pl.DataFrame:
+    """What the accounts table declares, one row an account (by number)."""
+    declared = [c for c in INPUT["accounts"].columns if c.name != "account_id"]
+    if "accounts" not in source.tables:
+        return pl.DataFrame(schema={"account": _CODE, **{c.name: c.dtype for c in declared}})
     return (
-        rows.filter(pl.col("raw").is_not_null())
-        .group_by("account_id", "raw")
-        .agg(count=pl.col("n").sum(), first_seen=pl.col("first").min(), last_seen=pl.col("last").max())
-        .join(codes, on="account_id", how="inner")
-        .drop("account_id")
+        _with_columns(source, "accounts")
+        .group_by(account=codes.of(pl.col("account_id")))
+        .agg(pl.col(c.name).min() if c.name == "created_at" else pl.col(c.name).max() for c in declared)
         .collect(engine="streaming")
     )
 
 
-def _of_kind(
-    kind: str, rows: list[pl.LazyFrame], codes: pl.LazyFrame, settings: Settings
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _accounts(names: pl.Series, place: pl.Series, given: pl.DataFrame, activity: pl.DataFrame) -> pl.DataFrame:
+    """Every account of any table, sorted, with what the accounts table declares and the activity."""
+    accounts = pl.DataFrame({"account_id": names, "account": pl.int_range(len(names), dtype=_CODE, eager=True)})
+    for known in (given, activity):
+        placed = known.with_columns(pl.lit(place).gather("account").alias("account"))
+        accounts = accounts.join(placed, on="account", how="left", maintain_order="left")
+    return accounts.drop("account").with_columns(pl.col("events", "tokens", "limited").fill_null(0))
+
+
+def _of_kind(kind: str, gathered: _Gathered, place: pl.Series, settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The identifiers of one kind, sorted, and its links with their codes from 0, each pair once.
 
-    Raw values become identifiers; links from several tables and of spellings that mean the same are merged.
+    Raw values become identifiers; links of spellings that mean the same are merged.
     """
-    frame = pl.concat([_grouped(part, codes) for part in rows])
-    raw = frame["raw"].unique()
+    raw = gathered.values.pop(kind).texts()  # let go of what is read for the last time
     value = address_ranges(raw, settings)["range"] if kind == "ip_range" else normalise(kind, raw, settings)
-    known = pl.DataFrame({"raw": raw, "value": value}).drop_nulls("value")
-    values = (
-        known.select(pl.col("value").unique())
-        .sort("value")
-        .with_columns(identifier=pl.int_range(pl.len(), dtype=pl.UInt32))
+    values, code = ranked(value)
+    account, spelling = unpaired("link")
+    links = (
+        gathered.links.pop(kind)
+        .result()
+        .lazy()
+        .with_columns(account=pl.lit(place).gather(account), identifier=pl.lit(code).gather(spelling))
+        .drop_nulls("identifier")
+        .with_columns(link=pair(pl.col("account"), pl.col("identifier")))
     )
-    joined = (
-        frame.lazy()
-        .join(
-            known.lazy().join(values.lazy(), on="value", how="inner").select("raw", "identifier"), on="raw", how="inner"
-        )
-        .drop("raw")
+    if len(values) < len(value) - value.null_count():
+        links = links.group_by("link").agg(**_LINK)
+    account, identifier = unpaired("link")
+    links = links.select(
+        account=account, identifier=identifier, count="count", first_seen="first_seen", last_seen="last_seen"
     )
-    if len(rows) > 1 or values.height < known.height:
-        joined = joined.group_by("account", "identifier").agg(
-            count=pl.col("count").sum(), first_seen=pl.col("first_seen").min(), last_seen=pl.col("last_seen").max()
-        )
-    return values.select(pl.lit(kind).alias("kind"), "value"), joined.select(_LINKS.names()).collect(engine="streaming")
+    identifiers = pl.DataFrame({"kind": pl.repeat(kind, len(values), eager=True), "value": values})
+    return identifiers, links.collect(engine="streaming")
 
 
 def _under_each_other(coded: list[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Identifiers of all kinds under each other, and the links with their codes moved accordingly."""
+    """Identifiers of all kinds under each other, and the links with their codes moved accordingly, sorted."""
     identifiers = [pl.DataFrame(schema={"kind": pl.String, "value": pl.String})]
-    links = [pl.DataFrame(schema=_LINKS)]
+    coded_links = [pl.DataFrame(schema={"account": _CODE, "identifier": _CODE, "count": _WHOLE, **_SEEN})]
     start = 0
     for values, of_kind in coded:
         identifiers.append(values)
-        links.append(of_kind.with_columns(pl.col("identifier") + pl.lit(start, pl.UInt32)))
+        coded_links.append(of_kind.with_columns(pl.col("identifier") + pl.lit(start, _CODE)))
         start += values.height
-    return pl.concat(identifiers), pl.concat(links)
-
-
-def _activity(source: Source) -> pl.DataFrame:
-    if "events" not in source.tables:
-        return pl.DataFrame(schema=_ACTIVITY)
-    events = _with_columns(source, "events")
-    return (
-        events.group_by("account_id")
-        .agg(
-            events=pl.len().cast(pl.Int64),
-            tokens=sum(
-                pl.col(c).fill_null(0).clip(upper_bound=_LARGEST).sum() for c in ("input_tokens", "output_tokens")
-            ),
-            limited=(pl.col("status") == _RATE_LIMITED).fill_null(False).sum().cast(pl.Int64),
-            first_seen=pl.col("timestamp").min(),
-            last_seen=pl.col("timestamp").max(),
-        )
-        .collect(engine="streaming")
-    )
-
-
-def _accounts(source: Source) -> pl.DataFrame:
-    """Every account of any table, sorted, with what the accounts table declares and the activity."""
-    declared = [c for c in INPUT["accounts"].columns if c.name != "account_id"]
-    if "accounts" in source.tables:
-        given = (
-            _with_columns(source, "accounts")
-            .group_by("account_id")
-            .agg(pl.col(c.name).min() if c.name == "created_at" else pl.col(c.name).max() for c in declared)
-            .collect(engine="streaming")
-        )
-    else:
-        given = pl.DataFrame(schema={"account_id": pl.String, **{c.name: c.dtype for c in declared}})
-    activity = _activity(source)
-    others = [
-        source.tables[t].select("account_id").unique() for t in ("api_keys", "payments", "links") if t in source.tables
-    ]
-    named = [given.lazy().select("account_id"), activity.lazy().select("account_id"), *others]
-    return (
-        pl.concat(named)
-        .unique()
-        .join(given.lazy(), on="account_id", how="left")
-        .join(activity.lazy(), on="account_id", how="left")
-        .with_columns(pl.col("events", "tokens", "limited").fill_null(0))
-        .sort("account_id")
-        .collect(engine="streaming")
-    )
+    links = pl.concat(coded_links)
+    key = links.select(pair(pl.col("account"), pl.col("identifier"))).to_series().to_numpy()
+    return pl.concat(identifiers), links[np.argsort(key)]
 
 
 def _with_spans(accounts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:

@@ -24,7 +24,7 @@ from hydragraph.communities import Clusters, find_clusters
 from hydragraph.evidence import Evidence, weigh
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.lineage import find_lineage, lineage_table
-from hydragraph.links import build_graph
+from hydragraph.links import read_links
 from hydragraph.loaders import Source, open_source
 from hydragraph.memory import peak_memory, reset_peak
 from hydragraph.schema import OUTPUT
@@ -85,14 +85,15 @@ def analyze(
     with stages.stage("read"):
         opened = open_source(source, mapping=mapping, settings=settings)
     with stages.stage("links"):
-        graph = build_graph(opened, settings)
+        graph, requests = read_links(opened, settings)
     with stages.stage("evidence"):
         evidence = weigh(graph, settings)
     # what chance gives depends on no later step: it is worked out on the second core meanwhile
     pool = ThreadPoolExecutor(1)
     by_chance = pool.submit(found_by_chance, graph, evidence, settings)
     with stages.stage("activity"):
-        activity = read_activity(opened, graph)
+        activity = read_activity(requests, graph.accounts.height)
+        del requests
     with stages.stage("ties"):
         ties = find_ties(graph, evidence, activity)
     with stages.stage("clusters"):
