@@ -22,7 +22,6 @@ from hydragraph.assess import (
     REVIEW_AT,
     SIZE,
     SMALLEST_LEAD,
-    TEMPER,
     UNKNOWN,
     Assessed,
     Hypothesis,
@@ -74,6 +73,12 @@ def judged(view: View, signals: Mapping[str, Measured], chance: float | list[flo
 
 
 @pytest.fixture
+def as_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The declared priors hold whatever the source's clusters look like."""
+    monkeypatch.setattr(module, "DECLARED_CLUSTERS", 1e15)
+
+
+@pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch) -> None:
     """One ring to four clubs; a ring is banned more often, and a club pays with one card."""
     monkeypatch.setattr(module, "COORDINATED", hypothesis("ring", 0.2, bans=(0.1, 0.1, 0.8), one_payer=(0.8, 0.1, 0.1)))
@@ -113,17 +118,17 @@ def test_the_declared_hypotheses_are_apart_and_said_in_words() -> None:
 # --- the posterior
 
 
-@pytest.mark.usefixtures("two")
+@pytest.mark.usefixtures("two", "as_declared")
 def test_the_score_is_the_posterior_of_the_coordinated_hypothesis() -> None:
-    # bans high: 0.8 against 0.1, one payer low: 0.8 against 0.1, a size of 20 the same for both: odds 1/4 * 64^temper
-    odds = 0.2 / 0.8 * 64**TEMPER
+    # bans high: 0.8 against 0.1, one payer low: 0.8 against 0.1, a size of 20 the same for both: odds 1/4 * 64
+    odds = 0.2 / 0.8 * 64
     found = judged(view_of(20), measured(bans=BANNED, one_payer=0.0))
     assert found.score.tolist() == [round(odds / (1 + odds), 4)]
     # one payer high: the two signals cancel, and the prior stays
     found = judged(view_of(20), measured(bans=BANNED, one_payer=1.0))
     assert found.score.tolist() == [0.2]
-    # both against: 1/4 / 64^temper
-    odds = 0.2 / 0.8 / 64**TEMPER
+    # both against: 1/4 / 64
+    odds = 0.2 / 0.8 / 64
     found = judged(view_of(20), measured(bans=1.0, one_payer=1.0))
     assert found.score.tolist() == [round(odds / (1 + odds), 4)]
     assert found.assessment == ["explained"]
@@ -137,6 +142,24 @@ def test_a_signal_that_does_not_apply_changes_nothing() -> None:
     assert with_nan.score.tolist() == alone.score.tolist()
 
 
+@pytest.mark.usefixtures("two")
+def test_the_shares_of_the_hypotheses_are_those_of_the_source() -> None:
+    # declared: one ring to four clubs, worth 50 clusters. Thirty clusters are surely rings, and none is a club
+    sure = judged(view_of(*[20] * 30), measured(bans=[BANNED] * 30, one_payer=[0.0] * 30))
+    ring, posterior = 0.2, 0.0
+    for _ in range(200):  # one equation with one unknown: ring = (30 * posterior + 50 * 0.2) / 80
+        posterior = 64 * ring / (64 * ring + 1 - ring)
+        ring = (30 * posterior + 10) / 80
+    assert sure.shares == pytest.approx({"ring": ring, "club": 1 - ring}, abs=1e-4)
+    assert sure.score.tolist() == pytest.approx([posterior] * 30, abs=1e-4)
+    # the same cluster among thirty clubs says less than alone
+    clubs = measured(bans=[BANNED] + [1.0] * 30, one_payer=[0.0] + [1.0] * 30)
+    among_clubs = judged(view_of(*[20] * 31), clubs)
+    assert among_clubs.score[0] < judged(view_of(20), measured(bans=BANNED, one_payer=0.0)).score[0]
+    assert among_clubs.shares["ring"] < 0.2
+
+
+@pytest.mark.usefixtures("as_declared")
 @pytest.mark.parametrize("signal", sorted(set(CUTS) - {SIZE}))
 def test_levels_begin_at_their_cuts(monkeypatch: pytest.MonkeyPatch, signal: str) -> None:
     low, high = CUTS[signal]
@@ -151,17 +174,16 @@ def test_levels_begin_at_their_cuts(monkeypatch: pytest.MonkeyPatch, signal: str
     else:
         given_ = Measured(values, 0.1)
     found = judged(view_of(10, 10, 10, 10), {signal: given_})
-    odds = [(p * 3) ** TEMPER for p in (0.1, 0.3, 0.3, 0.6)]
+    odds = [p * 3 for p in (0.1, 0.3, 0.3, 0.6)]
     assert found.score.tolist() == [pytest.approx(o / (1 + o), abs=1e-4) for o in odds]
 
 
+@pytest.mark.usefixtures("as_declared")
 def test_the_real_hypotheses_are_weighed_as_the_formula_says() -> None:
     # a cluster of 50, all levels high but one place, which is low
     signals = measured(payment_reuse=1.0, one_place=0.0, bans=BANNED)
     levels = {SIZE: 2 if CUTS[SIZE][1] <= 50 else 1, "payment_reuse": 2, "one_place": 0, "bans": 2}
-    weight = [
-        h.prior * np.prod([h.expects[s][k] for s, k in levels.items()]) ** TEMPER for h in (COORDINATED, *INNOCENT)
-    ]
+    weight = [h.prior * np.prod([h.expects[s][k] for s, k in levels.items()]) for h in (COORDINATED, *INNOCENT)]
     found = judged(view_of(50), signals)
     assert found.score.tolist() == [pytest.approx(weight[0] / sum(weight), abs=1e-4)]
     assert found.hypothesis == [INNOCENT[int(np.argmax(weight[1:]))].name]

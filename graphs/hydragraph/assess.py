@@ -223,15 +223,16 @@ INNOCENT: tuple[Hypothesis, ...] = (
 
 UNKNOWN = "unknown"
 
-TEMPER = 0.7
-"""Weight of every signal's log-likelihood: signals are not independent, and a plain product would be too sure."""
+DECLARED_CLUSTERS = 50.0
+"""How many clusters the declared priors count for when the source's own shares of the hypotheses are estimated."""
 
 COORDINATED_AT = 0.9
-REVIEW_AT = 0.35
+REVIEW_AT = 0.1
 SMALLEST_LEAD = 3
 _REASONS = 3
 _KINDS_NAMED = 4
 _SPEAKS = 0.5
+_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ class Assessed:
     """The judgement of each cluster; every array or list has one entry a cluster.
 
     score: probability of the coordinated hypothesis. assessment, hypothesis (the best innocent one), explanation (the
-    sentence why), against (what speaks against it).
+    sentence why), against (what speaks against it). shares: of each hypothesis among the clusters of this source.
     """
 
     score: NDArray[np.float64]
@@ -247,16 +248,21 @@ class Assessed:
     hypothesis: list[str]
     explanation: list[str]
     against: list[str]
+    shares: dict[str, float]
 
 
 def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.float64]) -> Assessed:
     """Weigh the coordinated hypothesis against every innocent one.
 
-    log2 L(h) = log2 prior(h) + 0.7 * sum over signals of log2 P(level of the signal | h)
+    L(h) = share(h) * product over signals of P(level of the signal | h)
     score = L(coordinated) / sum over h of L(h)
 
+    share(h), how common the hypothesis is among the clusters of this source, is estimated by expectation-maximisation:
+    share(h) = (sum over clusters of P(h | its signals) + 50 * declared prior(h)) / (clusters + 50), 20 rounds from the
+    declared priors. So the same figures mean less in a source where nothing else looks coordinated.
+
     coordinated: score of at least 0.9, at least three accounts, and fewer than one cluster this strong expected by
-    chance; review: score of at least 0.35; explained otherwise, with the innocent hypothesis that fits best. Where none
+    chance; review: score of at least 0.1; explained otherwise, with the innocent hypothesis that fits best. Where none
     of the signals applies that can tell innocent groups from one controller (a source with bare links), the hypothesis
     is `unknown`, the score 0.5 * (1 - 2^(log2 N - bits)) and the assessment review: a person has to look.
     Not checked: hypotheses nobody declared.
@@ -264,16 +270,14 @@ def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.floa
     levels = _levels(view, measured)
     hypotheses = (COORDINATED, *INNOCENT)
     by_signal = {s: np.stack([_log_likelihood(h, s, level) for h in hypotheses], axis=1) for s, level in levels.items()}
-    total = np.log2([h.prior for h in hypotheses])[None, :] + TEMPER * sum(
-        by_signal.values(), np.zeros((view.count, 1))
-    )
-    total = total - total.max(axis=1, keepdims=True, initial=-np.inf)
-    weight = np.exp2(total)
-    score = np.round(weight[:, 0] / weight.sum(axis=1), 4)
-    best = 1 + np.argmax(total[:, 1:], axis=1) if view.count else np.zeros(0, np.int64)
+    likelihood = sum(by_signal.values(), np.zeros((view.count, len(hypotheses))))
     discerned = np.zeros(view.count, bool)
     for signal in _DISCERNING & set(levels):
         discerned |= levels[signal] >= 0
+    shares = _shares(likelihood[discerned], np.array([h.prior for h in hypotheses]))
+    posterior = _posterior(likelihood, shares)
+    score = np.round(posterior[:, 0], 4)
+    best = 1 + np.argmax(posterior[:, 1:], axis=1) if view.count else np.zeros(0, np.int64)
     score = np.where(discerned, score, (0.5 * (1 - np.exp2(view.evidence.prior - view.clusters.breaks))).round(4))
     tied = _tied_by(view)
     assessment, explanation, against = [], [], []
@@ -300,7 +304,25 @@ def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.floa
         explanation.append(" ".join(why))
         against.append(" ".join(other))
     named = [hypotheses[int(b)].name if d else UNKNOWN for b, d in zip(best, discerned, strict=True)]
-    return Assessed(score, assessment, named, explanation, against)
+    found = {h.name: round(float(share), 4) for h, share in zip(hypotheses, shares, strict=True)}
+    return Assessed(score, assessment, named, explanation, against, found)
+
+
+def _posterior(likelihood: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probability of each hypothesis (columns) for each cluster (rows), from log2 likelihoods."""
+    weight = np.exp2(likelihood - likelihood.max(axis=1, keepdims=True, initial=-np.inf)) * shares
+    found: NDArray[np.float64] = weight / weight.sum(axis=1, keepdims=True)
+    return found
+
+
+def _shares(likelihood: NDArray[np.float64], declared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How common each hypothesis is in this source, by expectation-maximisation from the declared priors."""
+    declared = declared / declared.sum()
+    shares = declared
+    for _ in range(_ROUNDS):
+        expected = _posterior(likelihood, shares).sum(axis=0) + DECLARED_CLUSTERS * declared
+        shares = expected / (len(likelihood) + DECLARED_CLUSTERS)
+    return shares
 
 
 def _tied_by(view: View) -> list[str]:
