@@ -129,15 +129,21 @@ class Activity:
         low, high = np.searchsorted(of, groups, "left").tolist(), np.searchsorted(of, groups, "right").tolist()
 
         def waves(number: int) -> NDArray[np.complex128]:
-            series = np.zeros(days * _QUARTERS)
-            series[at[low[number] : high[number]]] = begun[low[number] : high[number]]
-            sharp = 4 * series - sum(np.roll(series, lag) for lag in (-3, -2, 2, 3))
+            sharp = np.zeros(days * _QUARTERS)
+            when, begins = at[low[number] : high[number]], begun[low[number] : high[number]]
+            sharp[when] = 4 * begins
+            for lag in (-3, -2, 2, 3):
+                sharp[(when + lag) % len(sharp)] -= begins
             spectrum: NDArray[np.complex128] = np.fft.rfft(sharp.reshape(days, _QUARTERS), axis=0)
             return spectrum
 
-        for i, (x, y) in enumerate(zip(a.tolist(), b.tolist(), strict=True)):
+        of_a = -1
+        for i in np.lexsort((b, a)).tolist():
+            if a[i] != of_a:
+                of_a = int(a[i])
+                conjugate = np.conj(waves(of_a))
             # the cross-correlation over days, summed over the quarters of the day: whole numbers
-            spectrum = (np.conj(waves(x)) * waves(y)).sum(axis=1)
+            spectrum = np.einsum("ij,ij->i", conjugate, waves(int(b[i])))
             by_shift = np.round(np.fft.irfft(spectrum, n=days))
             found[i] = (by_shift[0] - by_shift[1:].mean()) / max(float(by_shift[1:].std()), 1.0)
         return found

@@ -13,7 +13,7 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
 from hydragraph.identifiers import is_circumstantial
 
-PAIR_BUDGET = 12
+PAIR_BUDGET = 8
 """Pairs formed per account of the source, at most: wide identifiers beyond it only add to pairs found otherwise."""
 
 COMBINED_MARGIN = 3.0
@@ -73,7 +73,7 @@ def find_ties(
     once, and sends there what the office sends, does not belong to it.
 
     Circumstantial kinds (identifiers.py) support a tie and never make one.
-    All pairs are formed on identifiers in the order of their worth until the budget of 12 pairs per account (at least
+    All pairs are formed on identifiers in the order of their worth until the budget of 8 pairs per account (at least
     600,000) is spent; identifiers wider than that, or with more than 512 accounts, form no pairs of their own and
     add their single best per kind to pairs found by the others. Without `activity` circumstantial kinds form none.
     Time O(pairs log pairs).
