@@ -108,7 +108,7 @@ def analyze(
         assessed = assess(view, measured, chance)
     ids = cluster_ids(graph, clusters)
     with stages.stage("lineage"):
-        lineage = lineage_table(graph, clusters, find_lineage(graph, clusters), ids)
+        lineage = lineage_table(graph, clusters, find_lineage(graph, clusters, activity), ids)
     del view, activity
     with stages.stage("takedown"):
         takedown = takedown_table(graph, evidence, clusters, assessed.assessment, ids, settings)
