@@ -16,6 +16,7 @@ import hydragraph as hg
 from hydragraph.quality import RESAMPLES
 from peers import PEERS
 from quality_runs import ORACLE, Run, code_digest, share
+from quality_takedown import takedown_section
 
 REPORTED_FROM = 1000
 """Seeds below 100 are for tuning; the document takes none below this one."""
@@ -77,6 +78,7 @@ def document(results: Results, figures: str) -> str:
         _tactics(rings),
         _groups([*rings, *none]),
         _fates(rings),
+        takedown_section((row.title, [run.takedown for run in row.runs]) for row in rings),
         _score(rings, figures),
         _curves(results.curves, figures),
         _peers(results.peers),

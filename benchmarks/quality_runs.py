@@ -29,6 +29,7 @@ from hydragraph.report.files import write_whole
 from hydragraph.schema import OUTPUT
 from hydragraph.worlds import add_camouflage
 from peers import PEERS, Peer, flagged
+from quality_takedown import takedown_counts
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "out" / "bench-quality"
@@ -73,6 +74,7 @@ class Run:
     folder: Path
     evaluation: dict[str, Any]
     oracle: dict[str, tuple[float, float]]
+    takedown: dict[str, int]
     rows: dict[str, int]
     seconds: float
     memory: int
@@ -106,6 +108,7 @@ def measured(world: World, say: Callable[[str], None]) -> Run:
             kept = {
                 "world": asdict(world), "rows": rows, "evaluation": found.to_dict(),
                 "oracle": _oracle(case, pl.read_parquet(source / "truth.parquet"), source.parent),
+                "takedown": takedown_counts(case, source),
                 "seconds": sum(s["seconds"] for s in stages), "memory": max(s["peak_memory_bytes"] for s in stages),
             }  # fmt: skip
             folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +117,8 @@ def measured(world: World, say: Callable[[str], None]) -> Run:
             write_whole(folder / "run.json", json.dumps(kept).encode())
         say(f"{world.name}: made in {built - start:.0f} s, analysed in {kept['seconds']:.0f} s")
     kept = json.loads((folder / "run.json").read_text("utf-8"))
-    return Run(world, folder, kept["evaluation"], kept["oracle"], kept["rows"], kept["seconds"], kept["memory"])
+    measures = (kept[name] for name in ("evaluation", "oracle", "takedown", "rows", "seconds", "memory"))
+    return Run(world, folder, *measures)
 
 
 def peers_measured(world: World, say: Callable[[str], None]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -243,7 +247,7 @@ def _made(world: World) -> Iterator[tuple[Path, dict[str, int]]]:
 def code_digest() -> str:
     """Twelve hexadecimal digits of the code that makes worlds, analyses and measures them, and of this file."""
     files = (p for p in _LIBRARY.rglob("*.py") if p.relative_to(_LIBRARY).with_suffix("").parts[0] not in _NO_MATTER)
-    return _digest([*files, Path(__file__)])
+    return _digest([*files, Path(__file__), Path(__file__).with_name("quality_takedown.py")])
 
 
 def _digest(files: Iterable[Path]) -> str:

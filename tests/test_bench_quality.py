@@ -13,7 +13,7 @@ import pytest
 from hand import graph_of
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("peers", "quality_runs", "quality_document", "quality")
+MODULES = ("peers", "quality_takedown", "quality_runs", "quality_document", "quality")
 
 
 @pytest.fixture
@@ -132,3 +132,21 @@ def test_a_whole_run_in_small(
     for picture in re.findall(r"\((figures/[^)]+)\)", text):
         assert (out.parent / picture).stat().st_size > 10_000
     assert not [line for line in text.splitlines() if "None" in line or "nan" in line]
+
+
+def test_plans_carried_out_on_a_world(bench: dict[str, Any], tmp_path: Path) -> None:
+    import hydragraph as hg
+
+    hg.simulate(tmp_path / "world", accounts=6_000, seed=4)
+    case = hg.analyze(tmp_path / "world", tmp_path / "case")
+    counts = bench["quality_takedown"].takedown_counts(case, tmp_path / "world")
+
+    assert counts["clusters"] == case.clusters.filter(assessment="coordinated").height > 0
+    assert (
+        0 < counts["stopped_1"] <= counts["stopped_3"] <= counts["stopped_10"] <= counts["stopped"] <= counts["members"]
+    )
+    assert counts["innocent_outside"] <= counts["said"]
+    # who is stopped is of the ring, or innocent and inside; and others of the ring may be hit as well
+    assert counts["ring_hit"] + counts["innocent_inside"] >= counts["stopped"]
+    section = bench["quality_takedown"].takedown_section([("6,000", [counts, counts])])
+    assert f"| 6,000 | {2 * counts['clusters']:,} | {2 * counts['steps']:,} |" in section
