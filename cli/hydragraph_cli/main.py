@@ -26,6 +26,7 @@ COMMANDS = {
     "clusters": "hydragraph_cli.commands.clusters",
     "show": "hydragraph_cli.commands.show",
     "account": "hydragraph_cli.commands.account",
+    "lineage": "hydragraph_cli.commands.lineage",
     "takedown": "hydragraph_cli.commands.takedown",
     "export": "hydragraph_cli.commands.export",
     "report": "hydragraph_cli.commands.report",

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ import polars as pl
 
 from hydragraph.bipartite import networkx_graph
 from hydragraph.errors import CaseExists, NotACase, UnknownName
+from hydragraph.lineage import Regrowth
 from hydragraph.schema import INPUT, OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.takedown import Chokepoints, Plan, cut_cluster, plan_cluster
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 REPORT = "report.html"
+LEADS = ("coordinated", "review")
+"""Assessments of the clusters that somebody should look at."""
+
 _BUILDING = ".hydragraph-building-"
 
 
@@ -82,6 +86,16 @@ class Case:
     def lineage(self) -> pl.DataFrame:
         """Which account replaced which."""
         return self.table("lineage")
+
+    def regrowth(self, assessments: Sequence[str] = LEADS) -> Regrowth:
+        """What followed the closings of the clusters assessed so: waves, times, surviving identifiers."""
+        members = self.accounts.filter(pl.col("assessment").is_in(list(assessments)))
+        ids = members.select("account_id")
+        return Regrowth(
+            members=members,
+            lineage=self.lineage.join(ids, left_on="parent", right_on="account_id", how="semi"),
+            links=self.links.join(ids, on="account_id", how="semi"),
+        )
 
     @property
     def takedown(self) -> pl.DataFrame:
@@ -189,6 +203,11 @@ class Cluster:
     def lineage(self) -> pl.DataFrame:
         """Replacements inside the cluster."""
         return self._mine("lineage")
+
+    @cached_property
+    def regrowth(self) -> Regrowth:
+        """What followed the closings of its members: waves, times, surviving identifiers."""
+        return Regrowth(self.accounts, self.lineage, self.links)
 
     @property
     def takedown(self) -> pl.DataFrame:

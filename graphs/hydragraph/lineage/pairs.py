@@ -182,8 +182,7 @@ def what_is_shared(used: Used, label: Ints, pairs: Pairs) -> Shared:
         key = np.repeat(np.arange(low, low + len(a)), np.diff(both.indptr)) * used.kinds + kind[both.indices]
         found, at = np.unique(key, return_inverse=True)
         cell.append(found)
-        total: Floats = np.bincount(at, both.data, len(found))
-        worth.append(total)
+        worth.append(np.bincount(at, both.data, len(found)).astype(np.float64))
     at, code = np.divmod(np.concatenate(cell), max(used.kinds, 1))
     ratio = np.concatenate(worth) / has[pairs.a[at], code]
     return Shared(bits[pairs.a] & bits[pairs.b], at, code, ratio)
