@@ -27,20 +27,24 @@ def plan(
     elsewhere: Mapping[str, int] | None = None,
     bits: Mapping[str, float] | None = None,
     also: Iterable[object] = (),
+    often: Mapping[tuple[str, str], int] | None = None,
     assessment: str = "coordinated",
     max_collateral: int = 10,
     max_share: float = 100.0,
     order: random.Random | None = None,
 ) -> Plan:
     """The plan of one cluster. uses: 'kind:value' (or a value, then a payment) -> members; outside: innocent users of
-    it; elsewhere: users in other coordinated clusters; bits: 10 unless told; also: members that use nothing."""
+    it; elsewhere: users in other coordinated clusters; bits: 10 unless told; also: members that use nothing;
+    often: (member, name) -> how often, once unless told."""
     outside, elsewhere, bits = outside or {}, elsewhere or {}, bits or {}
     sets = {name: sorted({str(a) for a in users}) for name, users in uses.items()}
     links = []
     for name, users in sets.items():
         kind, _, value = name.rpartition(":")
         number = len(users) + outside.get(name, 0) + elsewhere.get(name, 0)
-        links += [(a, kind or "payment", value, number, bits.get(name, 10.0)) for a in users]
+        links += [
+            (a, kind or "payment", value, (often or {}).get((a, name), 1), number, bits.get(name, 10.0)) for a in users
+        ]
     members = sorted({a for users in sets.values() for a in users} | {str(a) for a in also})
     accused = [
         (n.rpartition(":")[0] or "payment", n.rpartition(":")[2],
@@ -53,7 +57,7 @@ def plan(
     return plan_cluster(
         "c0",
         pl.DataFrame({"account_id": members}).with_columns(assessment=pl.lit(assessment)),
-        pl.DataFrame(links, schema=["account_id", "kind", "value", "accounts", "bits"], orient="row"),
+        pl.DataFrame(links, schema=["account_id", "kind", "value", "count", "accounts", "bits"], orient="row"),
         pl.DataFrame(accused, schema=["kind", "value", "number"], orient="row"),
         max_collateral=max_collateral,
         max_share=max_share,
@@ -161,6 +165,14 @@ def test_what_cannot_be_blocked_is_not_and_what_one_uses_is_no_step() -> None:
     assert found.steps.height == 0
     assert found.alone.to_list() == ["a", "b", "c", "z"]
     assert found.cost == found.least == 4
+
+
+def test_how_much_of_their_use_went_through_it() -> None:
+    """Of the requests of a, b and c 6 of 10 came from the shared range; their cards do not count."""
+    uses = {"ip_range:r": "abc", "ip_range:home-a": "a", "ip_range:home-b": "b", "card-a": "a"}
+    found = plan(uses, often={("a", "ip_range:r"): 2, ("a", "ip_range:home-a"): 3, ("b", "ip_range:r"): 3})
+
+    assert rows(found, "value", "share_of_use") == [("r", 0.6)]
 
 
 def test_what_still_hangs_together_after_each_step() -> None:

@@ -108,6 +108,17 @@ def test_a_large_cluster_says_what_is_proved() -> None:
     assert found.sentence().endswith("30 and 30 accounts. No fewer than two could do it.")
 
 
+def test_many_identifiers_are_no_chokepoint() -> None:
+    """Two groups of 8 with a card for each pair, joined by seven ranges."""
+    uses = {f"{g}{a}{b}": [f"{g}{a}", f"{g}{b}"] for g in "xy" for a in range(8) for b in range(a)}
+    found = cut(uses | {f"ip_range:r{i}": [f"x{i}", f"y{i}"] for i in range(7)})
+
+    assert found.sentence() == (
+        "Nothing small holds it together: without 7 identifiers, the address range r0, the address range r1 and the address"
+        " range r2 among them, it falls into two parts of 8 and 8 accounts."
+    )
+
+
 def test_identifiers_of_others_hold_nothing() -> None:
     """r is used by four strangers, t is worth nothing, k by one member only: the two cards stand apart already."""
     found = cut(

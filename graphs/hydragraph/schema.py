@@ -278,6 +278,9 @@ OUTPUT: dict[str, Table] = {
                 Column("elsewhere", "count", "accounts of other clusters assessed coordinated that use it"),
                 Column("remaining", "count", "members that neither this nor an earlier step covers"),
                 Column("largest_part", "count", "members in the largest part of these that still hangs together"),
+                Column(
+                    "share_of_use", "number", "share of the covered members' uses of this kind that went through it"
+                ),
                 Column("bound", "number", "the whole plan costs at most so many times the best; 1: it is the best"),
             ),
             sort=("cluster_id", "step"),

@@ -21,10 +21,20 @@ SMALLEST_SHARE = 0.1
 """A part counts when it holds at least this share of the members that share anything, and two of them."""
 
 _WALKED_LINKS = 400_000
+"""Links up to which a chokepoint is looked for at all."""
+
 _TRIED_LINKS = 200_000
+"""Identifiers times links up to which every pair of identifiers is tried."""
+
 _FLOW_LINKS = 20_000
+"""Links up to which larger cuts are looked for with maximum flows."""
+
 _PARTS_PAIRED = 6
+"""Largest communities between which a flow is computed."""
+
 _PAIRED_IDENTIFIERS = 60
+"""Identifiers up to which flows between them make the cut exact, where two members are a part that counts."""
+
 _LISTED = 5
 _AMONG = 3
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -78,9 +88,8 @@ class Chokepoints:
         sure = "" if self.exact else f" No fewer than {_number(self.least)} could do it."
         if self.identifiers.height > len(named):
             number = f"{self.identifiers.height:,} identifiers"
-            return (
-                f"Nothing small holds it together: without {number}, {_listed(named)} among them, it falls into {fell}."
-            )
+            among = _listed(named[:_AMONG])
+            return f"Nothing small holds it together: without {number}, {among} among them, it falls into {fell}."
         return f"Without {_listed(named)} it falls into {fell}.{sure}"
 
     def __repr__(self) -> str:

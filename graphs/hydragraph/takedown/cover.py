@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 from hydragraph.takedown.uses import STEP_COST, Pairs, spread
 
 _EXACT_LINKS = 100_000
+"""Links of a cluster up to which the integer programme is tried."""
+
 _LIMITED_LINKS = 2_000
+"""The same where the limit on all collateral binds, which makes it far harder."""
+
 _EXACT_NODES = 50
+"""Nodes of the search tree at most; a limit of time would make the plan depend on the machine."""
+
 _SURE = 1e-6
 
 
@@ -179,7 +185,7 @@ def _solved(problem: Cover, limit: int | None) -> tuple[list[int] | None, int]:
         integrality=np.append(np.ones(sets), np.zeros(problem.members)),
         bounds=Bounds(0, 1),
         constraints=rows,
-        options={"node_limit": _EXACT_NODES},  # no limit of time, which would make the answer depend on the machine
+        options={"node_limit": _EXACT_NODES},
     )
     lower = found.mip_dual_bound
     sets_found = None if found.x is None else np.flatnonzero(found.x[:sets] > 0.5).tolist()

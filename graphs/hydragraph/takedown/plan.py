@@ -32,7 +32,8 @@ class Plans:
 
     Of each step, in order of cluster and step, shape (steps,): cluster, step (from 1), identifier (code), covered
         (members it stops that no earlier step does), collateral, elsewhere (accounts of other coordinated clusters it
-        hits), remaining (members not stopped yet), largest (members in the largest part that is still connected).
+        hits), remaining (members not stopped yet), largest (members in the largest part that is still connected),
+        share (of the uses of this kind by the members it newly stops, those that went through it).
     Of each cluster, shape (clusters,): cost (steps, collateral and the members to close by themselves), least (no plan
         costs less; certified by linear programming duality).
     stopped: the step that stops a member, 0 for those that no step stops, shape (members,).
@@ -46,6 +47,7 @@ class Plans:
     elsewhere: NDArray[np.int64]
     remaining: NDArray[np.int64]
     largest: NDArray[np.int64]
+    share: NDArray[np.float64]
     cost: NDArray[np.int64]
     least: NDArray[np.int64]
     stopped: NDArray[np.int64]
@@ -68,6 +70,7 @@ class Plans:
                 "elsewhere": self.elsewhere,
                 "remaining": self.remaining,
                 "largest_part": self.largest,
+                "share_of_use": self.share,
                 "bound": self.bound[self.cluster],
             }
         )
@@ -88,9 +91,9 @@ def plan_takedown(uses: Uses, *, max_collateral: int, max_share: float) -> Plans
     HiGHS for up to 50 nodes, and its plan is taken if it is cheaper.
 
     Steps are ordered by members newly stopped per cost. `largest` looks at identifiers of the cluster's own (`OWN_SHARE`).
-    Not checked: whether an account has another way in; whether two identifiers hit the same outsiders (the collateral
-    of a plan is the sum over its steps, so at most that many accounts are hit); whether an innocent account can be let
-    back in.
+    Not checked: whether an account has another way in (`share` tells how much it used this one); whether two identifiers
+    hit the same outsiders (the collateral of a plan is the sum over its steps, so at most that many accounts are hit);
+    whether an innocent account can be let back in.
     """
     pairs = Pairs.of(uses)
     count = len(uses.accused)
@@ -131,9 +134,11 @@ def _follow(
     edges = np.flatnonzero(np.diff(cluster, prepend=-1))
     step = np.arange(len(chosen)) - np.repeat(edges, np.diff(np.append(edges, len(chosen)))) + 1
     row = np.full(len(uses.cluster), len(chosen), np.int64)
-    np.minimum.at(
-        row, pairs.member[spread(pairs.start, chosen)], np.repeat(np.arange(len(chosen)), pairs.inside[chosen])
-    )
+    at, of = spread(pairs.start, chosen), np.repeat(np.arange(len(chosen)), pairs.inside[chosen])
+    np.minimum.at(row, pairs.member[at], of)
+    fresh = row[pairs.member[at]] == of
+    through = np.bincount(of[fresh], weights=pairs.count[at[fresh]], minlength=len(chosen))
+    every = np.bincount(of[fresh], weights=pairs.total[at[fresh]], minlength=len(chosen))
     covered = np.bincount(row, minlength=len(chosen) + 1)[: len(chosen)]
     total = np.cumsum(covered)
     before = np.append(0, total)[edges]
@@ -143,5 +148,6 @@ def _follow(
     holds &= pairs.inside >= OWN_SHARE * uses.users[pairs.identifier]
     return Plans(
         cluster, step, pairs.identifier[chosen], covered, pairs.collateral[chosen], pairs.elsewhere[chosen], remaining,
-        largest_parts(uses.cluster, pairs, holds, row, len(chosen), cluster), cost, least, stopped,
+        largest_parts(uses.cluster, pairs, holds, row, len(chosen), cluster), np.round(through / np.maximum(every, 1), 3),
+        cost, least, stopped,
     )  # fmt: skip

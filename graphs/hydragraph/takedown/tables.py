@@ -92,12 +92,16 @@ def plan_cluster(
     known = known.join(coordinated.select("kind", "value", "number"), on=["kind", "value"], how="left").sort(
         "kind", "value"
     )
-    coded = links.select("account_id", "kind", "value").join(members.with_row_index("member"), on="account_id")
+    counted = links.select("account_id", "kind", "value", count=pl.col("count").fill_null(1))
+    counted = counted.with_columns(total=pl.col("count").sum().over("account_id", "kind"))
+    coded = counted.join(members.with_row_index("member"), on="account_id")
     coded = coded.join(known.with_row_index("identifier"), on=["kind", "value"])
     uses = Uses(
         np.zeros(members.height, np.int64),
         coded["member"].cast(pl.Int64).to_numpy(),
         coded["identifier"].cast(pl.Int64).to_numpy(),
+        coded["count"].to_numpy(),
+        coded["total"].to_numpy(),
         known["accounts"].to_numpy(),
         known["number"].fill_null(0).cast(pl.Int64).to_numpy(),
         known["bits"].fill_null(0.0).to_numpy(),
@@ -130,10 +134,15 @@ def takedown_table(
     members = np.flatnonzero(np.where(clusters.label >= 0, lead[clusters.label], False)) if len(lead) else inside[:0]
     used, coded = np.unique(graph.links["identifier"].to_numpy()[wanted], return_inverse=True)
     known = graph.identifiers[used]
+    member = np.searchsorted(members, graph.links["account"].to_numpy()[wanted])
+    count = graph.links["count"].fill_null(1).to_numpy()[wanted]
+    kind = member * max(len(graph.kinds), 1) + graph.kind_code[used][coded]
     uses = Uses(
         clusters.label[members],
-        np.searchsorted(members, graph.links["account"].to_numpy()[wanted]),
+        member,
         coded,
+        count,
+        np.bincount(kind, weights=count).astype(np.int64)[kind] if len(kind) else kind,
         graph.degree[used],
         number[used],
         np.round(evidence.bits[used], 3),

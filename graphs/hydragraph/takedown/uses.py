@@ -24,7 +24,7 @@ class Uses:
     """What the members of some clusters use. Members and identifiers are coded from 0, in canonical order.
 
     cluster: of each member, shape (members,), not negative. member, identifier: of each link, shape (links,), each pair
-        once.
+        once. count: how often the member used it; total: how often it used any identifier of that kind; shape (links,).
     users: accounts of the whole source that use an identifier; coordinated: those of them in clusters assessed
         coordinated; bits: what sharing it is worth; blockable: whether its kind can be blocked; shape (identifiers,).
     accused: whether a cluster is itself assessed coordinated, shape (clusters,).
@@ -33,6 +33,8 @@ class Uses:
     cluster: NDArray[np.int64]
     member: NDArray[np.int64]
     identifier: NDArray[np.int64]
+    count: NDArray[np.int64]
+    total: NDArray[np.int64]
     users: NDArray[np.int64]
     coordinated: NDArray[np.int64]
     bits: NDArray[np.float64]
@@ -51,6 +53,8 @@ class Pairs:
     collateral: NDArray[np.int64]
     elsewhere: NDArray[np.int64]
     member: NDArray[np.int64]
+    count: NDArray[np.int64]
+    total: NDArray[np.int64]
     of_link: NDArray[np.int64]
     start: NDArray[np.int64]
 
@@ -71,7 +75,8 @@ class Pairs:
         cluster, identifier = of[first], identifier[first]
         elsewhere = uses.coordinated[identifier] - np.where(uses.accused[cluster], inside, 0)
         collateral = uses.users[identifier] - inside - elsewhere
-        return cls(cluster, identifier, inside, collateral, elsewhere, member, np.cumsum(new) - 1, start)
+        count, total = uses.count[order], uses.total[order]
+        return cls(cluster, identifier, inside, collateral, elsewhere, member, count, total, np.cumsum(new) - 1, start)
 
 
 def spread(start: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
