@@ -9,7 +9,7 @@ import pytest
 
 from hydragraph.case import Case
 from hydragraph.errors import UnknownName
-from hydragraph.report.figures import cluster_figure, figure_bytes, save_figure
+from hydragraph.report.figures import cluster_figure, figure_bytes, lives_figure, save_figure
 from hydragraph.report.layout import bipartite_layout, fit
 from hydragraph.report.lifespans import lifespans
 from hydragraph.report.picture import KIND_COLOURS, SHAPES, draw, kind_order, ranked_members, shared_identifiers
@@ -125,17 +125,44 @@ def test_lifespans(case: Case) -> None:
     ring = case.cluster("c-ring")
     lives = lifespans(ranked_members(ring.accounts), ring.lineage)
     assert lives is not None
-    # five accounts, each seen two days, one day after the other: six days in all, x from 6 to 994
+    # five accounts, each seen two days, one day after the other: six days in all, x from 6 to 994; ring-2 took the
+    # place of ring-0 and stands below it
     day = 988 / 6
     assert [(line.x1, line.x2) for line in lives.lines] == [
-        (round(6 + i * day), round(6 + (i + 2) * day)) for i in range(5)
+        (round(6 + i * day), round(6 + (i + 2) * day)) for i in (0, 2, 1, 3, 4)
     ]
     assert [line.closed for line in lives.lines] == [round(6 + 2 * day), None, None, None, None]
-    assert lives.steps == ((round(6 + 2 * day), 8, round(6 + 2 * day), 24),)
+    assert lives.steps == ((round(6 + 2 * day), 8, round(6 + 2 * day), 16),)
     assert lifespans(ring.accounts.head(1), ring.lineage) is None
 
 
+def test_a_loop_in_a_foreign_lineage_table_loses_nobody(case: Case) -> None:
+    ring = case.cluster("c-ring")
+    loop = frame("lineage", [{"parent": "ring-0", "child": "ring-1"}, {"parent": "ring-1", "child": "ring-0"}])
+    lives = lifespans(ranked_members(ring.accounts), loop)
+    assert lives is not None
+    assert len(lives.lines) == 5
+
+
 # ---------------------------------------------------------------- figures
+
+
+def test_figure_of_lives_has_a_bar_a_head_and_an_arrow_a_replacement(case: Case) -> None:
+    figure = case.cluster("c-ring").plot_lives()
+    axes = figure.axes[0]
+    bars = [line for line in axes.lines if line.get_linewidth() > 2]
+    assert len(bars) == 5
+    assert len(axes.texts) == 1  # the arrow
+    words = [t.get_text() for t in figure.texts]
+    assert words[0] == "Cluster c-ring: lives and replacements"
+    assert words[1] == "1 account closed; a successor can be named for it, 90 minutes later."
+    assert "ring-0" not in " ".join(words)
+    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
+def test_figure_of_lives_needs_two_lives(case: Case) -> None:
+    with pytest.raises(UnknownName, match="fewer than two"):
+        lives_figure(case.accounts.head(1), case.lineage.clear(), "title", "said")
 
 
 def test_figure_shows_the_cluster_with_masked_labels(case: Case) -> None:

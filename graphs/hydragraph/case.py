@@ -133,6 +133,13 @@ class Case:
         members = self.accounts.filter(pl.col("cluster_id").is_not_null())
         return networkx_graph(members, self.links)
 
+    def plot_lives(self, assessments: Sequence[str] = LEADS) -> Figure:
+        """Lives and replacements of the clusters assessed so as a matplotlib figure, see `report.figures.lives_figure`."""
+        from hydragraph.report.figures import lives_figure
+
+        found = self.regrowth(assessments)
+        return lives_figure(found.members, found.lineage, "Lives and replacements", found.sentence)
+
     def __repr__(self) -> str:
         counts = self.clusters["assessment"].value_counts().sort("assessment").rows()
         said = ", ".join(f"{n} {a}" for a, n in counts) or "no clusters"
@@ -250,6 +257,13 @@ class Cluster:
         from hydragraph.report.figures import cluster_figure
 
         return cluster_figure(self)
+
+    def plot_lives(self) -> Figure:
+        """Its members' lives and replacements as a matplotlib figure, see `report.figures.lives_figure`."""
+        from hydragraph.report.figures import lives_figure
+
+        title = f"Cluster {self.id}: lives and replacements"
+        return lives_figure(self.accounts, self.lineage, title, self.regrowth.sentence)
 
     def __repr__(self) -> str:
         return f"<Cluster {self.id} {self.assessment}, {self.row['size']} accounts, score {self.row['score']:.2f}>"

@@ -147,7 +147,7 @@ class Regrowth:
         accounts = "1 account" if closed == 1 else f"{closed:,} accounts"
         if not replaced:
             return f"{accounts} closed; for none of them a successor can be named."
-        said = f"{accounts} closed; a successor can be named for {replaced:,} of them"
+        said = f"{accounts} closed; a successor can be named for {'it' if closed == 1 else f'{replaced:,} of them'}"
         times = [found[name] for name in ("quarter", "median", "three_quarters")]
         if replaced == 1:
             said += f", {_time(times[1])} later."
@@ -192,5 +192,5 @@ def _time(hours: float | int | None) -> str:
     """Hours in words: 40 minutes, 19 hours, 3 days."""
     hours = hours or 0.0
     number, unit = (hours * 60, "minute") if hours < 2 else (hours, "hour") if hours < 72 else (hours / 24, "day")
-    whole = max(round(number), 1)
-    return f"{whole} {unit}{'' if whole == 1 else 's'}"
+    number = round(number, 1) if unit != "minute" and number < 9.95 else max(round(number), 1)
+    return f"{number:g} {unit}{'' if number == 1 else 's'}"

@@ -15,6 +15,7 @@ import polars as pl
 
 from hydragraph import identifiers
 from hydragraph.case import Case
+from hydragraph.lineage import Regrowth
 from hydragraph.report import text
 from hydragraph.report.lifespans import Lifespans, lifespans
 from hydragraph.report.picture import (
@@ -67,6 +68,7 @@ class Section:
     members_total: int
     lineage: Sequence[Mapping[str, Any]]
     lineage_total: int
+    regrowth: str
     takedown: Sequence[Mapping[str, Any]]
     takedown_total: int
     plan: str
@@ -170,6 +172,7 @@ def _section(
         members_total=members.height,
         lineage=lineage.head(limits.steps).to_dicts(),
         lineage_total=lineage.height,
+        regrowth=Regrowth(part["members"], lineage, links).sentence,
         takedown=masked(takedown.head(limits.steps)),
         takedown_total=takedown.height,
         plan=plan_sentence(takedown, members.height),

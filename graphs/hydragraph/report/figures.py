@@ -14,9 +14,12 @@ from hydragraph.errors import UnknownName
 from hydragraph.report import text
 from hydragraph.report.document import masked
 from hydragraph.report.files import write_whole
+from hydragraph.report.lifespans import WIDTH as LIVES_WIDTH
+from hydragraph.report.lifespans import lifespans
 from hydragraph.report.picture import HEIGHT, KIND_COLOURS, SHAPES, WIDTH, Picture, draw, kind_order
 
 if TYPE_CHECKING:
+    import polars as pl
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg", "pdf")
 
-_INK, _SOFT, _LINE = "#1d2126", "#5b626b", "#8d8a83"
+_INK, _SOFT, _LINE, _LIFE = "#1d2126", "#5b626b", "#8d8a83", "#d39b4a"
 
 
 def cluster_figure(cluster: Cluster, *, nodes: int = 150, labels: int = 10) -> Figure:
@@ -67,6 +70,61 @@ def cluster_figure(cluster: Cluster, *, nodes: int = 150, labels: int = 10) -> F
             )
         note = f"A lead for a person to review. {picture.left_out}"
         figure.text(0.03, 0.015, _wrapped(note, 150), fontsize=7.5, color=_SOFT, va="bottom")
+    return figure
+
+
+def lives_figure(members: pl.DataFrame, lineage: pl.DataFrame, title: str, said: str, *, limit: int = 60) -> Figure:
+    """Lives along time, as a matplotlib figure 9 inches wide: a bar an account, an arrow to who took its place.
+
+    members: rows of the accounts table; lineage: their rows of the lineage table. title, said: what stands above.
+    limit: most accounts drawn, the replaced and their successors first; a caption says how many there are. Account ids
+    are not drawn. Raises UnknownName when fewer than two accounts have times.
+    """
+    import matplotlib
+
+    strongest = lineage.sort("bits", "parent", "child", descending=[True, False, False], nulls_last=True)
+    lives = lifespans(
+        members.sort("bits", "account_id", descending=[True, False], nulls_last=True), strongest, limit=limit
+    )
+    if lives is None:
+        raise UnknownName("no picture of lives: fewer than two of these accounts have a time of activity")
+    height = 1.3 + 0.11 * len(lives.lines)
+    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False, "font.family": ["DejaVu Sans"]}):
+        figure = _figure_class()(figsize=(9, height), dpi=120, facecolor="white")
+        axes = figure.add_axes((0.045, 0.45 / height, 0.91, 1 - 1.25 / height))
+        axes.set_xlim(0, LIVES_WIDTH)
+        axes.set_ylim(lives.height, 0)
+        axes.set_yticks([])
+        for side in ("top", "left", "right"):
+            axes.spines[side].set_visible(False)
+        axes.spines["bottom"].set_color(_LINE)
+        whole = lives.end - lives.start
+        at = [lives.start + whole * part / 4 for part in range(5)]
+        axes.set_xticks([6 + (LIVES_WIDTH - 12) * part / 4 for part in range(5)], [text.minute(t)[:10] for t in at])
+        axes.tick_params(labelsize=7.5, colors=_SOFT, length=3)
+        for line in lives.lines:
+            axes.plot([line.x1, max(line.x2, line.x1 + 2)], [line.y, line.y], color=_LIFE, linewidth=2.4)
+            if line.closed is not None:
+                axes.plot([line.x2, line.closed], [line.y, line.y], color=_LINE, linewidth=0.6, zorder=1)
+                axes.plot([line.closed], [line.y], "o", color=_INK, markersize=2.6, zorder=3)
+        for x1, y1, x2, y2 in lives.steps:
+            axes.plot([x1, x2], [y1, y1], color=_INK, linewidth=0.6, zorder=2)
+            arrow = {
+                "arrowstyle": "-|>",
+                "color": _INK,
+                "linewidth": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "mutation_scale": 5,
+            }
+            axes.annotate("", (x2, y2), (x2, y1), arrowprops=arrow, zorder=2)
+        figure.text(
+            0.03, 1 - 0.2 / height, text.visible(title, 110), fontsize=12, fontweight="bold", color=_INK, va="center"
+        )
+        figure.text(0.03, 1 - 0.36 / height, _wrapped(said, 140), fontsize=8, color=_SOFT, va="top")
+        drawn = f"{len(lives.lines)} of {lives.total} accounts. " if len(lives.lines) < lives.total else ""
+        note = f"{drawn}A bar: first to last activity. A dot: closed. An arrow: the account that took its place."
+        figure.text(0.03, 0.08 / height, note, fontsize=7.5, color=_SOFT, va="bottom")
     return figure
 
 

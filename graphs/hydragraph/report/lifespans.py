@@ -38,7 +38,7 @@ class Lifespans:
 
 
 def lifespans(members: pl.DataFrame, lineage: pl.DataFrame, *, limit: int = 60) -> Lifespans | None:
-    """Lines for `limit` members, in the order they were first seen.
+    """Lines for `limit` members; each that took a closed one's place below it, otherwise in the order they were first seen.
 
     members: rows of the accounts table, best tied first; lineage: the cluster's rows, strongest first. Accounts that
     were replaced or took another's place are drawn before the others. None when fewer than two members have times.
@@ -50,7 +50,7 @@ def lifespans(members: pl.DataFrame, lineage: pl.DataFrame, *, limit: int = 60) 
     replaced = pairs["account_id"].unique(maintain_order=True)
     first = timed.with_columns(moved=pl.col("account_id").is_in(replaced.head(limit * 2 // 3).implode()))
     first = first.sort("moved", descending=True, maintain_order=True).head(limit)
-    rows: list[dict[str, Any]] = first.sort("first_seen", "account_id").to_dicts()
+    rows = _below_each_other(first.sort("first_seen", "account_id").to_dicts(), lineage)
     for row in rows:
         row["end"] = max(t for t in (row["first_seen"], row["last_seen"]) if t is not None)
     start = min(r["first_seen"] for r in rows)
@@ -76,3 +76,19 @@ def lifespans(members: pl.DataFrame, lineage: pl.DataFrame, *, limit: int = 60) 
             old, new = at[parent], at[child]
             steps.append((old.closed if old.closed is not None else old.x2, old.y, new.x1, new.y))
     return Lifespans(tuple(lines), tuple(steps), ROW * (len(rows) + 1), start, end, timed.height)
+
+
+def _below_each_other(rows: list[dict[str, Any]], lineage: pl.DataFrame) -> list[dict[str, Any]]:
+    """`rows` with every successor right below the account whose place it took."""
+    named = {row["account_id"]: row for row in rows}
+    successor = dict(lineage.sort("parent", "child").select("parent", "child").iter_rows())
+    known_parent = {child for parent, child in successor.items() if parent in named}
+    ordered = []
+    for row in rows:
+        head: str | None = row["account_id"]
+        if head in known_parent:
+            continue  # it stands below its parent
+        while head in named:
+            ordered.append(named.pop(head))
+            head = successor.get(head)
+    return [*ordered, *(row for row in rows if row["account_id"] in named)]
