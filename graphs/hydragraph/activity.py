@@ -29,6 +29,8 @@ _HOUR = 60 // SLOT_MINUTES
 _QUARTERS = 24 * 60 // WINDOWS_MINUTES[0]
 _HABITS = 48
 _FEWEST_DAYS = 8
+_FEW = 0.1
+_WIDEST_WAVE = 512
 _CHUNK = 200_000
 
 
@@ -185,6 +187,61 @@ class Activity:
         milli = np.round(np.log2((1 + ratio) / 2) * 1000)
         found = np.bincount(pair, weights=milli, minlength=len(who)) / 1000
         return np.clip(found, -MOST_BITS, MOST_BITS)
+
+    def keeps_step(self, group: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Evidence in bits that members of a group begin their bursts when the others of the group do.
+
+        group: number of each account's group, -1 for none. For a burst in quarter w, with n the bursts that the others
+        begin in it and e what is usual, the larger of their mean half an hour and three quarters before and after and
+        of their mean in this quarter of the day,
+
+            bits = sum over the account's bursts of log2((1 + r) / 2),   r = (n + 0.1) / (e + 0.1)
+
+        Waves that come every day at the same minute, as timed jobs do, count for nothing. Shape (accounts,), from -12
+        to 12; 0 outside groups.
+        """
+        account, window, days = self._quarters
+        inside = group[account] >= 0
+        account, window = account[inside], window[inside]
+        of = group[account]
+        begin = of * (days * _QUARTERS + 8) + window + 4
+        cells, number = np.unique(begin, return_counts=True)
+
+        def begun(cell: NDArray[np.int64]) -> NDArray[np.int64]:
+            at = np.minimum(np.searchsorted(cells, cell), len(cells) - 1)
+            return np.where(cells[at] == cell, number[at], 0)
+
+        if not len(cells):
+            return np.zeros(len(group))
+        around = sum((begun(begin + lag) for lag in (-3, -2, 2, 3)), np.zeros(len(begin), np.int64)) / 4
+        cell = of * _QUARTERS + window % _QUARTERS
+        daily = (np.bincount(cell)[cell] - 1) / days
+        ratio = (begun(begin) - 1 + _FEW) / (np.maximum(around, daily) + _FEW)
+        milli = np.round(np.log2((1 + ratio) / 2) * 1000)
+        total = np.bincount(account, weights=milli, minlength=len(group)) / 1000
+        return np.clip(total, -MOST_BITS, MOST_BITS)
+
+    def common_waves(self, group: NDArray[np.int64], least: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pairs of accounts of one group that begin bursts in at least `least` common quarters; sorted, a < b.
+
+        Quarters in which more than 512 accounts of the group begin one are left out.
+        """
+        from scipy.sparse import csr_array
+
+        account, window, days = self._quarters
+        inside = group[account] >= 0
+        names, row = np.unique(account[inside], return_inverse=True)
+        cells, column = np.unique(group[account[inside]] * (days * _QUARTERS) + window[inside], return_inverse=True)
+        if not len(names):
+            return names, names
+        few = np.bincount(column)[column] <= _WIDEST_WAVE
+        row, column = row[few], column[few]
+        incidence = csr_array((np.ones(len(row), np.int32), (row, column)), shape=(len(names), len(cells)))
+        common = (incidence @ incidence.T).tocoo()
+        keep = (common.row < common.col) & (common.data >= least)
+        a, b = names[common.row[keep]], names[common.col[keep]]
+        order = np.lexsort((b, a))
+        return a[order], b[order]
 
     @cached_property
     def _quarters(self) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:

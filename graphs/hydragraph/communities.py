@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
+from hydragraph.blocks import find_blocks
 from hydragraph.evidence import Evidence
-from hydragraph.joining import attach, merge_cores, rejoin
+from hydragraph.grouping import connected, modularity_parts
+from hydragraph.joining import SMALL_CORE, attach, merge_cores, rejoin
 from hydragraph.ties import Ties
 
 CORE_NET = 1.0
@@ -34,7 +36,8 @@ class Clusters:
     bits: evidence that holds the account in its cluster, shape (accounts,); 0 outside clusters.
     breaks: bits at which the cluster falls apart: the weakest tie of the strongest tree over its core; shape
         (clusters,).
-    strength: mean tie of that tree in bits, shape (clusters,).
+    strength: mean tie of that tree in bits, shape (clusters,). Of a block that no tie holds (blocks.py), both are of the
+        bits by which its members keep step.
     """
 
     label: NDArray[np.int64]
@@ -49,38 +52,36 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activit
 
     A core is split between two cohesive parts (mean degree of at least 3 inside) that at most two accounts, or a tenth
     of the smaller part, tie together: that is how one shared flat joins two offices. A chain of cards is not cohesive
-    and stays whole; so does a part of which three in ten accounts are tied to the others, and parts that keep step. Cores are merged by `merge_cores` and accounts attached by `attach` (joining.py). Clusters have at
-    least two accounts.
+    and stays whole; so does a part of which three in ten accounts are tied to the others, and parts that keep step.
+    With times, blocks that no pair shows become cores, too (blocks.py). Cores are merged by `merge_cores` and accounts
+    attached by `attach` (joining.py). Clusters have at least two accounts.
     Not checked: nothing here says whether a cluster is innocent; assess.py does.
     """
     n = graph.accounts.height
     strong = ties.select(ties.net >= CORE_NET)
     label = _components(n, strong.a, strong.b)
     label = _split_threads(label, strong)
+    in_step = np.zeros(n)
     if activity is not None:
         label = rejoin(label, strong.a, strong.b, activity)
+        label, in_step = find_blocks(graph, label, activity, SMALL_CORE)
     label = merge_cores(graph, label, activity)
     cores = label
     label, gained = attach(graph, evidence, cores, activity)
     again, more = attach(graph, evidence, label, activity)
     label, gained = again, np.where(again != label, more, gained)
     core = (cores >= 0) & (label == cores)
-    bits = _strongest_tie(n, strong, label) + evidence.prior
+    bits = np.maximum(_strongest_tie(n, strong, label), in_step) + evidence.prior
     bits = np.where(core, bits, gained)
     bits[label < 0] = 0.0
     label = _renumber(label)
-    return Clusters(label, core & (label >= 0), np.round(bits, 3), *_tree(n, strong, label, evidence.prior))
+    return Clusters(label, core & (label >= 0), np.round(bits, 3), *_tree(n, strong, label, in_step, evidence.prior))
 
 
 def _components(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
     """Connected components with at least two accounts; -1 elsewhere."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    _, part = connected_components(coo_array((np.ones(len(a), bool), (a, b)), shape=(n, n)), directed=False)
-    size = np.bincount(part, minlength=1)
-    label = part.astype(np.int64)
-    label[size[part] < 2] = -1
+    label = connected(n, a, b)
+    label[np.bincount(label, minlength=1)[label] < 2] = -1
     return _renumber(label)
 
 
@@ -114,21 +115,12 @@ def _split_threads(label: NDArray[np.int64], ties: Ties) -> NDArray[np.int64]:
     free = 0
     for rows in np.split(np.arange(len(at)), np.flatnonzero(np.diff(label[ties.a[at]])) + 1):
         inside, local = np.unique(np.concatenate([a[rows], b[rows]]), return_inverse=True)
-        found = _leiden(len(inside), local[: len(rows)], local[len(rows) :])
+        found = modularity_parts(len(inside), local[: len(rows)], local[len(rows) :])
         part[inside] = free + found
         free += int(found.max()) + 1
     out = label.copy()
     out[members] = int(label.max()) + 1 + _join_parts(part, a, b)
     return out
-
-
-def _leiden(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Leiden's partition (Traag, Waltman and van Eck 2019) of one core by modularity; edges in canonical order."""
-    import graspologic_native
-
-    edges = [(str(x), str(y), 1.0) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
-    _, found = graspologic_native.leiden(edges=edges, seed=0)
-    return np.array([found[str(i)] for i in range(n)], dtype=np.int64)
 
 
 def _join_parts(part: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -172,13 +164,7 @@ def _join_parts(part: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int
 
 def _united(part: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.int64]:
     """Parts numbered anew after joining each pair x, y."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    count = int(part.max()) + 1
-    _, whole = connected_components(coo_array((np.ones(len(x), bool), (x, y)), shape=(count, count)), directed=False)
-    joined: NDArray[np.int64] = whole[part].astype(np.int64)
-    return joined
+    return connected(int(part.max()) + 1, x, y)[part]
 
 
 def _distinct(group: NDArray[np.int64], value: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
@@ -196,9 +182,11 @@ def _strongest_tie(n: int, ties: Ties, label: NDArray[np.int64]) -> NDArray[np.f
 
 
 def _tree(
-    n: int, ties: Ties, label: NDArray[np.int64], prior: float
+    n: int, ties: Ties, label: NDArray[np.int64], in_step: NDArray[np.float64], prior: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The weakest and the mean tie of each cluster's maximum spanning tree, in bits."""
+    """The weakest and the mean tie of each cluster's maximum spanning tree, in bits.
+
+    Of a block without any tie: the least and the mean by which its members keep step."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
@@ -216,6 +204,11 @@ def _tree(
         # whole thousandths, exact in a float, so that the sum does not depend on the order
         total = np.bincount(of, weights=np.round(bits * 1000), minlength=clusters) / 1000
         number = np.bincount(of, minlength=clusters).astype(np.int64)
+    block = np.flatnonzero((label >= 0) & (in_step > 0))
+    block = block[number[label[block]] == 0]
+    np.minimum.at(weakest, label[block], in_step[block])
+    total += np.bincount(label[block], weights=np.round(in_step[block] * 1000), minlength=clusters) / 1000
+    number += np.bincount(label[block], minlength=clusters)
     known = number > 0
     return (
         np.where(known, weakest + prior, 0.0).round(3),

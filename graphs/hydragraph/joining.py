@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
+from hydragraph.grouping import connected
 from hydragraph.identifiers import is_circumstantial
 
 MERGE_MARGIN = 10.0
@@ -57,9 +58,9 @@ def merge_cores(graph: BipartiteGraph, label: NDArray[np.int64], activity: Activ
     """
     circumstantial = np.array([is_circumstantial(k) for k in graph.kinds], bool)[graph.kind_code]
     for _ in range(_ROUNDS):
-        merged = _joined(label, *_alike(graph, label, ~circumstantial, best_only=False))
+        merged = joined(label, *_alike(graph, label, ~circumstantial, best_only=False))
         if activity is not None:
-            merged = _joined(merged, *_in_step(graph, merged, circumstantial, activity))
+            merged = joined(merged, *_in_step(graph, merged, circumstantial, activity))
         if merged.max(initial=-1) == label.max(initial=-1):
             break
         label = merged
@@ -77,18 +78,14 @@ def rejoin(
     large = (size[x] > SMALL_CORE) & (size[y] > SMALL_CORE)
     x, y = x[large], y[large]
     together = activity.in_step(label, x, y) >= IN_STEP
-    return _joined(label, x[together], y[together])
+    return joined(label, x[together], y[together])
 
 
-def _joined(label: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+def joined(label: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
     """Labels after joining each pair of clusters, numbered anew."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     if not len(a):
         return label
-    cores = int(label.max()) + 1
-    _, whole = connected_components(coo_array((np.ones(len(a), bool), (a, b)), shape=(cores, cores)), directed=False)
+    whole = connected(int(label.max()) + 1, a, b)
     out = label.copy()
     out[label >= 0] = whole[label[label >= 0]]
     return out

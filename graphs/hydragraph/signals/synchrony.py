@@ -12,6 +12,7 @@ _NEAR = 2
 _APART = range(6, 12)
 _SHARE = (_NEAR + 0.5) / (_NEAR + 0.5 + len(_APART))
 _SMOOTH = 3.0
+_DAY = 24 * 12
 
 
 def _lagged(cells: NDArray[np.int64], number: NDArray[np.int64], lag: int) -> NDArray[np.int64]:
@@ -42,12 +43,39 @@ def coincidences(
     )
 
 
-def _synchrony(view: View) -> Measured | None:
-    """(near + 3) / (expected + 3), expected = apart * 2.5 / 6: near and apart cover 2.5 and 6 slots of distance.
+def timetable(
+    group: NDArray[np.int64], account: NDArray[np.int64], slot: NDArray[np.int64], near: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Pairs of beginnings of two accounts on one day that are as near in the day as the pairs on two days would give.
 
-    Minutes that everybody keeps, such as the full hour, are in the baseline: the same figure over accounts outside the
-    clusters. p: near of near + apart is binomial with 2.5 / 8.5 where only the hours are shared; pairs are counted as
-    if they were independent, which flatters clusters of many bursts.
+    x / (D - 1), with x the pairs of two accounts on different days at most 10 minutes apart in the time of day, and D
+    the days from the group's first beginning to its last; 0 for a single day. near: the pairs on the same day, as
+    `coincidences` gives them. Shape (groups,).
+    """
+    groups = len(near)
+    if not len(slot):
+        return np.zeros(groups)
+    first = np.full(groups, np.iinfo(np.int64).max)
+    last = np.full(groups, np.iinfo(np.int64).min)
+    np.minimum.at(first, group, slot // _DAY)
+    np.maximum.at(last, group, slot // _DAY)
+
+    def pairs(line: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.float64]:
+        cells, at, number = np.unique(line * (_DAY + _NEAR) + slot % _DAY, return_index=True, return_counts=True)
+        halves = number * number + 2 * sum(_lagged(cells, number, lag) for lag in range(1, _NEAR + 1))
+        return np.bincount(of[at], weights=halves, minlength=groups) / 2
+
+    elsewhere = pairs(group, group) - pairs(account, group) - near
+    return np.where(last > first, elsewhere / np.maximum(last - first, 1), 0.0)
+
+
+def _synchrony(view: View) -> Measured | None:
+    """(near + 3) / (expected + 3), expected: the larger of apart * 2.5 / 6 and `timetable`.
+
+    near and apart cover 2.5 and 6 slots of distance. Minutes that everybody keeps, such as the full hour, are in the
+    baseline: the same figure over accounts outside the clusters. p: where only the hours are shared, near of near +
+    apart is binomial with 2.5 / 8.5 (apart raised to what the timetable gives); pairs are counted as if they were
+    independent, which flatters clusters of many bursts.
     """
     from scipy.stats import binom
 
@@ -59,6 +87,8 @@ def _synchrony(view: View) -> Measured | None:
     near, apart = coincidences(label[inside], slot[inside], view.count)
     (other_near,), (other_apart,) = coincidences(np.zeros(int((~inside).sum()), np.int64), slot[~inside], 1)
     counted = np.bincount(label[inside], minlength=view.count) > 1
+    daily = np.round(timetable(label[inside], account[inside], slot[inside], near) * (1 - _SHARE) / _SHARE)
+    apart = np.maximum(apart, daily.astype(np.int64))
     value = (near + _SMOOTH) / (apart * _SHARE / (1 - _SHARE) + _SMOOTH)
     baseline = float((other_near + _SMOOTH) / (other_apart * _SHARE / (1 - _SHARE) + _SMOOTH))
     p = binom.sf(near - 1, near + apart, _SHARE)
@@ -70,7 +100,7 @@ SYNCHRONY = Signal(
     title="Synchrony",
     definition=(
         "How often two members begin a burst of requests within ten minutes of each other, relative to how often they do"
-        " so half an hour to an hour apart; a burst begins after an hour of silence."
+        " so half an hour to an hour apart, or as a daily timetable would give; a burst begins after an hour of silence."
     ),
     suggests=(
         "Members begin to work within ten minutes of each other {value} times as often as their hours give; of other"

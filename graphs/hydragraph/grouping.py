@@ -1,0 +1,28 @@
+"""Who hangs together: connected components and modularity, on numbered nodes and canonical edges."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def connected(nodes: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of the connected component of each of `nodes` nodes; edges a, b."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, part = connected_components(coo_array((np.ones(len(a), bool), (a, b)), shape=(nodes, nodes)), directed=False)
+    found: NDArray[np.int64] = part.astype(np.int64)
+    return found
+
+
+def modularity_parts(nodes: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Part of each node in Leiden's partition (Traag, Waltman and van Eck 2019) by modularity.
+
+    Every node must have an edge, and edges come in canonical order: the seed is fixed, and their order decides.
+    """
+    import graspologic_native
+
+    edges = [(str(x), str(y), 1.0) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+    _, found = graspologic_native.leiden(edges=edges, seed=0)
+    return np.array([found[str(i)] for i in range(nodes)], dtype=np.int64)
