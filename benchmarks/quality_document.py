@@ -135,6 +135,9 @@ def _headline(rows: Sequence[Row]) -> str:
         ("B-cubed recall", lambda r: _with_interval(r.found, "b_cubed_recall", "any cluster")),
         ("parents named right", lambda r: _with_interval(r.found, "lineage_precision", "parents")),
         ("parents found", lambda r: _with_interval(r.found, "lineage_recall", "parents")),
+        ("in the same ring", lambda r: _with_interval(r.found, "lineage_same_ring", "parents")),
+        ("parents identifiable", lambda r: _pooled_share(r, "lineage_identifiable", "parents")),
+        ("of these found", lambda r: _pooled_share(r, "lineage_identifiable_recall", "parents")),
         ("seconds", lambda r: f"{max(run.seconds for run in r.runs):.0f}"),
         ("peak memory", lambda r: f"{max(run.memory for run in r.runs) / 2**30:.1f} GiB"),
     ]
@@ -378,7 +381,11 @@ def _definitions() -> str:
             " account, averaged over accounts; an account outside every cluster is a cluster of its own.",
             "- ROC area and average precision: of the score of an account's cluster, 0 outside clusters.",
             "- Parents named right: of the successors for which a closed account is named; parents found: of all successors"
-            " of an account in the world.",
+            " of an account in the world; in the same ring: of the named pairs with an account of a ring, those inside one.",
+            "- Parents identifiable: successors that share a telling identifier of at most 64 accounts with their true"
+            " parent and, among the accounts of the ring closed in the 30 days before, with nobody else. In the worlds of this"
+            " page successors draw their cards, devices and proxies from the ring's pool like everybody in it, so that"
+            " this is coincidence; mostly only time and the place in the rota tell who replaced whom.",
             "- Intervals: Wilson's for shares of rings, clusters and groups. For all else a bootstrap: rings are drawn as"
             f" wholes, all other accounts with the cluster they were found in or alone, {RESAMPLES:,} times. There, a figure"
             " that no account contradicts has an interval of no width: what never occurred cannot be drawn.",
@@ -461,6 +468,13 @@ def _with_interval(found: hg.Evaluation, measure: str, of: str) -> str:
 def _hits(found: hg.Evaluation, measure: str, of: str) -> str:
     row = _row(found, measure, of)
     return "-" if row["out_of"] is None else f"{row['hits']:,.0f} of {row['out_of']:,.0f}"
+
+
+def _pooled_share(row: Row, measure: str, of: str) -> str:
+    """A share that needs the links of the case, which are not kept: hits and all, added up over the worlds."""
+    counts = [run.counts(measure, of) for run in row.runs]
+    hits, all_ = (sum(column) for column in zip(*counts, strict=True))
+    return f"{hits / all_:.3f} ({hits:,.0f} of {all_:,.0f})" if all_ else "-"
 
 
 def _out_of(found: hg.Evaluation, measure: str, of: str) -> str:

@@ -186,7 +186,8 @@ def test_command_prints_json(case: str, truth: str) -> None:
     assert found["headline"][0] == {
         "measure": "precision", "of": "coordinated", "value": 1.0, "low": 1.0, "high": 1.0, "hits": 2.0, "out_of": 2.0,
     }  # fmt: skip
-    assert {"measure": "lineage_recall", "of": "parents", "value": None}.items() <= found["headline"][-1].items()
+    last = {"measure": "lineage_identifiable_recall", "of": "parents", "value": None}
+    assert last.items() <= found["headline"][-1].items()
     assert len(found["notes"]) == 2
 
 

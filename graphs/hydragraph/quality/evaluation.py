@@ -15,15 +15,14 @@ from hydragraph.case import Case
 from hydragraph.errors import InputRefused, UnknownName
 from hydragraph.quality.labelled import AT, COORDINATED, join, listing, said, tally
 from hydragraph.quality.measures import ANY, EVERY, SCORE, Figures, entities, headline, sums_of
+from hydragraph.quality.parents import PARENTS, lineage
 from hydragraph.quality.tables import (
     GROUPS,
-    PARENTS,
     clusters_right,
     curve_table,
     groups_accused,
     innocent_table,
     leads,
-    lineage,
     rank_table,
     reliability_table,
     ring_shares,
@@ -52,6 +51,7 @@ _ORDER = (
     "precision", "recall", "f1", "false_positive_rate", "clusters_right", "rings_found", "rings_whole", "rings_split",
     "rings_merged", "innocent_groups_accused", "roc_auc", "average_precision", "pairwise_precision", "pairwise_recall",
     "pairwise_f1", "b_cubed_precision", "b_cubed_recall", "b_cubed_f1", "lineage_precision", "lineage_recall",
+    "lineage_same_ring", "lineage_identifiable", "lineage_identifiable_recall",
 )  # fmt: skip
 _OF = (*AT, GROUPS, SCORE, ANY, EVERY, PARENTS)
 

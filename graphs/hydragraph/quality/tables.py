@@ -6,16 +6,15 @@ import numpy as np
 import polars as pl
 
 from hydragraph.case import Case
-from hydragraph.quality.bootstrap import NOTHING, Estimate, Floats, Key, Stratum, estimate, ratio, share
+from hydragraph.quality.bootstrap import Estimate, Floats, Key, Stratum, estimate, ratio, share
 from hydragraph.quality.labelled import AT, COORDINATED, LISTED, accused
 from hydragraph.quality.measures import Figures, Sums
 from hydragraph.quality.rings import HALF, ring_fates
-from hydragraph.quality.truth import Truth
 
 Rng = np.random.Generator
 
-GROUPS, PARENTS = "groups", "parents"
-"""What figures of innocent groups and of named parents are of."""
+GROUPS = "groups"
+"""What figures of innocent groups are of."""
 
 FATES = ("found", "whole", "split", "merged")
 _LISTED = "_or_review"
@@ -225,37 +224,3 @@ def reliability_table(leads: pl.DataFrame) -> pl.DataFrame:
         accounts="accounts",
         share_coordinated=pl.col("positive") / pl.col("accounts"),
     )
-
-
-def lineage(case: Case, labelled: pl.DataFrame, truth: Truth, *, resamples: int, rng: Rng) -> Figures:
-    """Parents named right. recall: of the labelled accounts with a true parent in the case; precision: of the labelled
-    accounts for which the case names a parent. Drawn by ring, else cluster, else account. Not known, and null, when the
-    case names no parent at all or the truth has no column parent."""
-    keys: tuple[Key, Key] = (("lineage_precision", PARENTS), ("lineage_recall", PARENTS))
-    named = case.lineage.select(account_id="child", named="parent").unique("account_id", keep="none")
-    if named.is_empty() or "parent" not in truth.given:
-        return dict.fromkeys(keys, (NOTHING, None))
-    in_case = case.accounts.select(parent="account_id", in_case=pl.lit(True))
-    rows = (
-        labelled.join(named, on="account_id", how="left")
-        .join(in_case, on="parent", how="left")
-        .select(
-            unit=pl.coalesce("ring", "found", "account_id"),
-            right=(pl.col("named") == pl.col("parent")).fill_null(False),
-            named=pl.col("named").is_not_null(),
-            child=pl.col("in_case").fill_null(False),
-        )
-        .group_by("unit")
-        .agg(pl.all().sum().cast(pl.Int64))
-        .group_by("right", "named", "child")
-        .agg(times=pl.len().cast(pl.Int64))
-        .sort("right", "named", "child")
-    )
-    stratum = Stratum(rows.select("right", "named", "child").cast(pl.Float64).to_numpy(), rows["times"].to_numpy())
-
-    def statistic(sums: Floats) -> dict[Key, Floats]:
-        return {key: ratio(sums[:, 0], sums[:, i]) for i, key in enumerate(keys, 1)}
-
-    found = estimate([stratum], statistic, resamples=resamples, rng=rng)
-    whole = stratum.whole[0]
-    return {key: (found[key], (float(whole[0]), float(whole[i]))) for i, key in enumerate(keys, 1)}
