@@ -28,12 +28,15 @@ QUICK_SEEDS = (0,)
 
 SIZES = (6_000, 60_000, 1_000_000)
 LARGE = 200_000
-"""Worlds of more accounts are made of the first seed only, and without the hard scenario."""
+"""Worlds of more accounts are made of the first seed only, and not of the kinds NOT_LARGE."""
+
+NOT_LARGE = ("well hidden", "half handed on")
 
 KINDS = {
     "every tactic": {},
     "without templates": {"templates": False},
     "well hidden": {"scenario": "hard"},
+    "half handed on": {"hand_on": 0.5},
     "no ring": {"scenario": "innocent"},
 }
 
@@ -58,7 +61,7 @@ def gather(sizes: Sequence[int], seeds: Sequence[int], curves: bool, command: st
     for size in sorted(sizes):
         used = seeds[:1] if size > LARGE else seeds
         for kind, given in KINDS.items():
-            if (size > LARGE and kind == "well hidden") or (size < min(60_000, max(sizes)) and kind != "every tactic"):
+            if (size > LARGE and kind in NOT_LARGE) or (size < min(60_000, max(sizes)) and kind != "every tactic"):
                 continue
             runs = [measured(World(accounts=size, seed=seed, **given), say) for seed in used]  # type: ignore[arg-type]
             rows.append(Row(f"{size:,}, {kind}", runs, pooled(runs)))

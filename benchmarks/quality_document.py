@@ -383,9 +383,9 @@ def _definitions() -> str:
             "- Parents named right: of the successors for which a closed account is named; parents found: of all successors"
             " of an account in the world; in the same ring: of the named pairs with an account of a ring, those inside one.",
             "- Parents identifiable: successors that share a telling identifier of at most 64 accounts with their true"
-            " parent and, among the accounts of the ring closed in the 30 days before, with nobody else. In the worlds of this"
-            " page successors draw their cards, devices and proxies from the ring's pool like everybody in it, so that"
-            " this is coincidence; mostly only time and the place in the rota tell who replaced whom.",
+            " parent and, among the accounts of the ring closed in the 30 days before, with nobody else. Only where half is"
+            " handed on do successors go on with a card, device, phone or proxy of the closed account; elsewhere they draw"
+            " from the ring's pool like everybody in it, and mostly only time and the place in the rota can tell.",
             "- Intervals: Wilson's for shares of rings, clusters and groups. For all else a bootstrap: rings are drawn as"
             f" wholes, all other accounts with the cluster they were found in or alone, {RESAMPLES:,} times. There, a figure"
             " that no account contradicts has an interval of no width: what never occurred cannot be drawn.",

@@ -52,12 +52,18 @@ class World:
     camouflage: float | None = None
     jitter: float | None = None
     ring_size: float | None = None
+    hand_on: float | None = None
     added: tuple[str, float] | None = None
 
     @property
     def name(self) -> str:
         """A file name that tells worlds apart."""
-        turned = {"camouflage": self.camouflage, "jitter": self.jitter, "ring-size": self.ring_size}
+        turned = {
+            "camouflage": self.camouflage,
+            "jitter": self.jitter,
+            "ring-size": self.ring_size,
+            "hand-on": self.hand_on,
+        }
         more = [f"{what}-{value:g}" for what, value in turned.items() if value is not None]
         more += [] if self.added is None else [f"{self.added[0]}-{self.added[1]:g}"]
         return "-".join([

@@ -414,12 +414,14 @@ def test_simulate_hands_everything_on(watched: Watched) -> None:
     ok(
         "simulate", "world", "--accounts", "900", "--events", "9000", "--seed", "3", "--scenario", "hard", "--force",
         "--no-templates", "--ring-size", "9", "--camouflage", "0.5", "--jitter", "2", "--replacement-delay", "1",
+        "--hand-on", "0.3",
     )  # fmt: skip
     assert calls == [
         {"args": (Path("world"),), "templates": True, "force": False},
         {
             "args": (Path("world"),), "templates": False, "force": True, "accounts": 900, "events": 9000, "seed": 3,
             "scenario": "hard", "ring_size": 9.0, "camouflage": 0.5, "jitter": 2.0, "replacement_delay": 1.0,
+            "hand_on": 0.3,
         },
     ]  # fmt: skip
 

@@ -236,6 +236,23 @@ def test_replacement_delay() -> None:
     assert quick.min() > 0
 
 
+def _went_on(w: Rows, table: str, column: str) -> float:
+    """Share of successors that use a value of their predecessor, of those where both have one."""
+    used = (w.links.filter(kind=table) if table == "device" else w.payments).select("account_id", value=column)
+    pairs = w.truth.filter(pl.col("parent").is_not_null()).select("account_id", "parent")
+    mine = pairs.join(used, on="account_id")
+    both = mine.join(used, left_on="parent", right_on="account_id", suffix="_before")
+    alike = both.group_by("account_id").agg(same=(pl.col("value") == pl.col("value_before")).any())
+    return float(alike["same"].mean() or 0.0)
+
+
+@pytest.mark.parametrize(("table", "column"), [("payments", "instrument_id"), ("device", "value")])
+def test_hand_on(table: str, column: str) -> None:
+    never, always = (_went_on(world("few_at_a_time", 6000, hand_on=h), table, column) for h in (0.0, 1.0))
+    assert never < 0.4  # from one pool of the ring
+    assert always > 0.9
+
+
 def test_every_scenario_can_be_made_and_holds_what_it_names(tmp_path: Path) -> None:
     for name, scenario in SCENARIOS.items():
         made = simulate(tmp_path / name, accounts=1500, seed=2, scenario=name)
@@ -269,6 +286,7 @@ def test_a_scenario_of_ones_own(tmp_path: Path) -> None:
         ({"camouflage": 1.5}, "camouflage must lie between"),
         ({"jitter": -1.0}, "jitter must lie between"),
         ({"replacement_delay": -1.0}, "replacement_delay must lie between"),
+        ({"hand_on": 2.0}, "hand_on must lie between"),
         ({"ring_size": 1.0}, "ring_size must lie between"),
         ({"accounts": 200}, "rings would hold"),
     ],

@@ -30,6 +30,9 @@ from hydragraph_cli.talk import Talk
 )
 @click.option("--jitter", type=float, metavar="HOURS", help="How far a ring's simultaneous work strays.")
 @click.option("--replacement-delay", type=float, metavar="HOURS", help="Median time from a ban to the next account.")
+@click.option(
+    "--hand-on", type=float, metavar="SHARE", help="Share of successors that go on with the closed account's things."
+)
 @click.option("--force", is_flag=True, help="Replace a world that is there already.")
 @talk_options
 @pass_talk
