@@ -95,7 +95,7 @@ def test_greedy_is_led_astray_and_the_exact_plan_is_not(monkeypatch: pytest.Monk
     assert rows(exact, "value", "accounts_covered", "bound") == [("row-1", 7, 1.0), ("row-2", 7, 1.0)]
     assert (exact.cost, exact.least) == (2, 2)
 
-    monkeypatch.setattr(cover, "_EXACT_LINKS", 0)
+    monkeypatch.setattr(cover, "_PRICED_LINKS", 0)
     greedy = plan(uses)
     assert rows(greedy, "value", "accounts_covered") == [("columns-4", 8), ("columns-2", 4), ("columns-1", 2)]
     assert (greedy.cost, greedy.least, greedy.bound) == (3, 2, 1.5)
@@ -103,7 +103,7 @@ def test_greedy_is_led_astray_and_the_exact_plan_is_not(monkeypatch: pytest.Monk
 
 def test_a_step_that_later_ones_make_needless_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Greedy takes bcde (4 at once), then abc and def for a and f; the first is needless then."""
-    monkeypatch.setattr(cover, "_EXACT_LINKS", 0)
+    monkeypatch.setattr(cover, "_PRICED_LINKS", 0)
     found = plan({"middle": "bcde", "left": "abc", "right": "def"})
 
     assert rows(found, "value", "accounts_covered", "remaining") == [("left", 3, 3), ("right", 3, 0)]
@@ -228,7 +228,7 @@ def test_no_plan_is_better_than_its_bound_says(
     uses, outside = made
     members = {a for users in uses.values() for a in users}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cover, "_EXACT_LINKS", 1000 if exactly else 0)
+        patch.setattr(cover, "_PRICED_LINKS", 1000 if exactly else 0)
         found = plan(uses, outside=outside, max_collateral=most, max_share=share)
     limit = int(share * len(members) + 1e-6)
     best = least_cost(uses, outside, most, limit)
@@ -357,7 +357,7 @@ def test_no_cluster_no_plan(tmp_path: Path) -> None:
 
 def test_a_hub_of_wide_proxies_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     """3,000 accounts on 100 proxies of their own, 30 each: too many links for the exact plan, a bound all the same."""
-    monkeypatch.setattr(cover, "_EXACT_LINKS", 1000)
+    monkeypatch.setattr(cover, "_PRICED_LINKS", 1000)
     rng = np.random.default_rng(5)
     uses: dict[str, list[str]] = {f"ip_range:{v:03}": [] for v in range(100)}
     for a in range(3_000):

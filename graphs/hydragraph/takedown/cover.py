@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,14 @@ from numpy.typing import NDArray
 
 from hydragraph.takedown.uses import STEP_COST, Pairs, spread
 
-_EXACT_LINKS = 100_000
-"""Links of a cluster up to which the integer programme is tried."""
+_PRICED_LINKS = 100_000
+"""Links of a cluster up to which the linear programme is solved for the best prices."""
 
-_LIMITED_LINKS = 2_000
-"""The same where the limit on all collateral binds, which makes it far harder."""
+_SIMPLEX_STEPS = 20_000
+"""Steps of the simplex method at most; a limit of time would make the plan depend on the machine."""
 
-_EXACT_NODES = 50
-"""Nodes of the search tree at most; a limit of time would make the plan depend on the machine."""
+_SEARCHED_LINKS = 200
+"""Links up to which a gap that is left is closed by a search for the best plan."""
 
 _SURE = 1e-6
 
@@ -60,20 +61,26 @@ def covered(problem: Cover, limit: int) -> tuple[NDArray[np.int64], int, int]:
     """
     taken = _without_needless(problem, _greedy(problem, limit))
     bound = _certified(problem, taken)
-    if problem.price(taken) > bound and len(problem.member) <= _EXACT_LINKS:
-        taken, bound = _exact(problem, taken, bound, limit)
+    if problem.price(taken) > bound and len(problem.member) <= _PRICED_LINKS:
+        taken, bound = _improved(problem, taken, bound, limit)
     return _in_order(problem, taken), problem.price(taken), bound
 
 
-def _greedy(problem: Cover, limit: int, among: list[int] | None = None) -> list[int]:
-    """Sets in the order in which they cover most per cost; with `among` all of these, in that order."""
+def _greedy(problem: Cover, limit: int, among: list[int] | None = None, begin: Sequence[int] = ()) -> list[int]:
+    """Sets in the order in which they cover most per cost; with `among` all of these, in that order.
+
+    begin: sets that are taken already, before the others.
+    """
     gain = np.diff(problem.start)
     cost, collateral = problem.cost.tolist(), problem.collateral.tolist()
     of_sets = range(len(cost)) if among is None else among
     waiting = [(-int(gain[s]) / cost[s], collateral[s], s, int(gain[s])) for s in of_sets]
     heapq.heapify(waiting)
     open_ = np.ones(problem.members, bool)
-    taken, left = [], limit
+    taken, left = list(begin), limit - int(problem.collateral[list(begin)].sum())
+    fresh = np.unique(problem.member[spread(problem.start, np.array(taken, np.int64))])
+    open_[fresh] = False
+    np.subtract.at(gain, problem.holder[spread(problem.first, fresh)], 1)
     while waiting:
         _, hits, s, counted = heapq.heappop(waiting)
         now = int(gain[s])
@@ -152,43 +159,47 @@ def _lifted(problem: Cover, price: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array(prices)
 
 
-def _exact(problem: Cover, taken: list[int], bound: int, limit: int) -> tuple[list[int], int]:
+def _improved(problem: Cover, taken: list[int], bound: int, limit: int) -> tuple[list[int], int]:
     """The plan and the bound that HiGHS reaches, if they are better than what is there.
 
-    A plan found without the limit on all collateral is good where it keeps it anyway; with the limit the programme is
-    far harder, so it is tried on few links only.
+    First the linear programme: its value is a bound, and the sets it takes by more than half begin another plan, which
+    is the best one where they are taken whole. What is searched for then keeps the limit on all collateral.
     """
-    found, lower = _solved(problem, None)
+    share, lower = _solved(problem, None)
     bound = max(bound, lower)
-    if found is not None and int(problem.collateral[found].sum()) > limit:
-        found = None
-        if len(problem.member) <= _LIMITED_LINKS:
-            found, lower = _solved(problem, limit)
-            bound = max(bound, lower)
-    if found is not None and problem.price(found) < problem.price(taken):
-        taken = found
+    begun = np.flatnonzero(share > 0.5).tolist()
+    for found in (begun, _greedy(problem, limit, begin=begun)):
+        taken = _cheaper(problem, taken, _without_needless(problem, found), limit)
+    if problem.price(taken) > bound and len(problem.member) <= _SEARCHED_LINKS:
+        share, lower = _solved(problem, limit)
+        bound = max(bound, lower)
+        taken = _cheaper(problem, taken, _without_needless(problem, np.flatnonzero(share > 0.5).tolist()), limit)
     return taken, bound
 
 
-def _solved(problem: Cover, limit: int | None) -> tuple[list[int] | None, int]:
-    """The cover HiGHS finds, none if it finds none, and its lower bound; `limit`: on the collateral of all sets."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
+def _cheaper(problem: Cover, taken: list[int], other: list[int], limit: int) -> list[int]:
+    fits = int(problem.collateral[other].sum()) <= limit
+    return other if fits and problem.price(other) < problem.price(taken) else taken
+
+
+def _solved(problem: Cover, limit: int | None) -> tuple[NDArray[np.float64], int]:
+    """How much of each set is taken, and the lower bound: of whole sets under `limit`, or of shares without it."""
+    from scipy.optimize import Bounds, LinearConstraint, linprog, milp
     from scipy.sparse import csr_array, eye_array, hstack
 
-    sets = len(problem.cost)
-    cover = csr_array((np.ones(len(problem.holder)), problem.holder, problem.first), shape=(problem.members, sets))
-    rows = [LinearConstraint(hstack([cover, eye_array(problem.members)]), lb=1)]
-    if limit is not None:
-        rows.append(LinearConstraint(np.append(problem.collateral, np.zeros(problem.members))[None, :], ub=limit))
-    found = milp(
-        np.append(problem.cost, np.full(problem.members, STEP_COST)),
-        integrality=np.append(np.ones(sets), np.zeros(problem.members)),
-        bounds=Bounds(0, 1),
-        constraints=rows,
-        options={"node_limit": _EXACT_NODES},
-    )
-    lower = found.mip_dual_bound
-    sets_found = None if found.x is None else np.flatnonzero(found.x[:sets] > 0.5).tolist()
-    if sets_found is not None:
-        sets_found = _without_needless(problem, sets_found)
-    return sets_found, 0 if lower is None or not np.isfinite(lower) else int(np.ceil(lower - _SURE))
+    sets, members = len(problem.cost), problem.members
+    cover = csr_array((np.ones(len(problem.holder)), problem.holder, problem.first), shape=(members, sets))
+    rows = hstack([cover, eye_array(members)])
+    cost = np.append(problem.cost, np.full(members, STEP_COST))
+    if limit is None:
+        steps = {"maxiter": _SIMPLEX_STEPS}
+        found = linprog(cost, A_ub=-rows, b_ub=-np.ones(members), method="highs-ds", options=steps)
+        lower = found.fun if found.status == 0 else None
+    else:
+        hits = LinearConstraint(np.append(problem.collateral, np.zeros(members))[None, :], ub=limit)
+        whole = np.append(np.ones(sets), np.zeros(members))
+        kept = [LinearConstraint(rows, lb=1), hits]
+        found = milp(cost, integrality=whole, bounds=Bounds(0, 1), constraints=kept)
+        lower = found.mip_dual_bound
+    taken = np.zeros(sets) if found.x is None else found.x[:sets]
+    return taken, 0 if lower is None or not np.isfinite(lower) else int(np.ceil(lower - _SURE))

@@ -87,8 +87,8 @@ def plan_takedown(uses: Uses, *, max_collateral: int, max_share: float) -> Plans
     closing them one by one, then drops what later steps made needless. Its cost is at most H(n) = 1 + 1/2 + ... + 1/n
     times the least (Chvatal 1979), n being the most members that one identifier stops; unless `max_share` binds, which
     voids that guarantee but not the bound certified for each cluster: dual prices that no plan can undercut. Where the
-    two differ and at most 100,000 links are in play (2,000 if `max_share` binds) the integer programme is given to
-    HiGHS for up to 50 nodes, and its plan is taken if it is cheaper.
+    two differ and at most 100,000 links are in play, the linear programme gives the best prices and another plan; with
+    at most 200 links a gap that is left is closed by a search, which is exact.
 
     Steps are ordered by members newly stopped per cost. `largest` looks at identifiers of the cluster's own (`OWN_SHARE`).
     Not checked: whether an account has another way in (`share` tells how much it used this one); whether two identifiers
