@@ -182,10 +182,13 @@ def rendered(name: str, made: Path, folder: Path) -> str:
 
 
 def pictures(made: Path, into: Path) -> None:
-    """cluster.png: the strongest lead of the demo; report.png: the head of its report, if Chromium is here."""
+    """cluster.png: the strongest lead of the demo; lives.png: the one with most replacements; report.png: the head of the
+    report, if Chromium is here."""
     case = open_case(made / "demo" / "case")
     lead = case.cluster(case.clusters["cluster_id"][0])
-    lead.plot().savefig(into / "cluster.png")
+    lead.plot().savefig(into / "cluster.png", dpi=110)
+    regrown = case.regrowth().clusters.sort("replaced", "cluster_id", descending=[True, False])
+    case.cluster(regrown["cluster_id"][0]).plot_lives().savefig(into / "lives.png")
     browser = shutil.which("chromium")
     if browser is None:
         print("no chromium: docs/figures/report.png stays as it is", file=sys.stderr)

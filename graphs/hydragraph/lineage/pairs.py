@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
 
-OWN_WILL = ("voluntary",)
+OWN_WILL = frozenset({"voluntary"})
 """Reasons of closing that are the account holder's own: such an account is not replaced. Any other, or none, may be."""
 
 LONGEST_DAYS = 30.0
@@ -89,7 +89,7 @@ def lives(graph: BipartiteGraph, label: Ints) -> Lives:
     """Beginnings and ends of the accounts of all clusters with a closing. Times before 1970 count as unknown."""
     reason = pl.col("close_reason").str.strip_chars().str.to_lowercase()
     frame = graph.accounts.select(
-        end=pl.when(~reason.is_in(OWN_WILL).fill_null(False)).then(pl.col("closed_at").cast(pl.Int64)),
+        end=pl.when(~reason.is_in(sorted(OWN_WILL)).fill_null(False)).then(pl.col("closed_at").cast(pl.Int64)),
         begin=pl.col("first_seen").cast(pl.Int64),
     ).fill_null(-1)
     end, begin = frame["end"].to_numpy(), frame["begin"].to_numpy()

@@ -9,6 +9,7 @@ import polars as pl
 
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.lineage.pairs import OWN_WILL
+from hydragraph.schema import TIME
 
 WAVE_HOURS = 12.0
 """Closings of a cluster belong to one wave when each comes at most so many hours after the one before."""
@@ -37,7 +38,7 @@ class Regrowth:
     @cached_property
     def closings(self) -> pl.DataFrame:
         """Every closing: cluster_id, account_id, closed_at, successor (null: none named), hours, in the order of time."""
-        own = pl.col("close_reason").str.strip_chars().str.to_lowercase().is_in(OWN_WILL).fill_null(False)
+        own = pl.col("close_reason").str.strip_chars().str.to_lowercase().is_in(sorted(OWN_WILL)).fill_null(False)
         named = self.lineage.select(
             account_id="parent", successor="child", hours=pl.col("gap_seconds") / 3600, probability="probability"
         )
@@ -89,7 +90,7 @@ class Regrowth:
         last = self.members.select(pl.max_horizontal(pl.col("last_seen", "closed_at").max())).item()
         return (
             waves.join(there, on=["cluster_id", "wave"], how="left")
-            .with_columns(open_after=pl.when(pl.col("later") <= last).then("open_after"))
+            .with_columns(open_after=pl.when(pl.col("later") <= pl.lit(last, TIME)).then("open_after"))
             .select("cluster_id", "wave", "start", "end", "open_before", *_FIGURES, "open_after")
             .sort("start", "cluster_id", "wave")
         )
