@@ -14,7 +14,7 @@ SHRINK = 30.0
 _ROUNDS = 20
 _PER_OCTAVE = 2
 _OCTAVES = 16
-_SWEEPS = 3
+_SWEEPS = 2
 _LAST_SWEEPS = 20
 
 Ints = NDArray[np.int64]

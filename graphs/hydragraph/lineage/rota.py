@@ -39,11 +39,14 @@ def same_place(activity: Activity, label: Ints, a: Ints, b: Ints) -> tuple[Ints,
 
     account, slot = _turns(activity, label)
     n, low = len(label), int(slot.min(initial=0))
+    works = np.bincount(account, minlength=n) > 0
+    both = np.flatnonzero(works[a] & works[b])
+    a, b = a[both], b[both]
     span = int(slot.max(initial=0)) - low + 2
     first, last = np.full(n, span - 1), np.zeros(n, np.int64)
     np.minimum.at(first, account, slot - low)
     np.maximum.at(last, account, slot - low)
-    working = np.unique(account)
+    working = np.flatnonzero(works)
     began, left = (np.sort(label[working] * span + time[working]) for time in (first, last))
     when = label[a] * span + last[a]
     present = np.maximum(np.searchsorted(began, when, "right") - np.searchsorted(left, when, "left"), 1)
@@ -61,7 +64,7 @@ def same_place(activity: Activity, label: Ints, a: Ints, b: Ints) -> tuple[Ints,
             usual += np.bincount(x, minlength=n)[a] * older / present
     at = np.flatnonzero(usual > 0)
     likeness = np.log2((same[at] + 1) / (usual[at] + 1)).round(6)
-    return at, np.searchsorted(EDGES, likeness)
+    return both[at], np.searchsorted(EDGES, likeness)
 
 
 def _turns(activity: Activity, label: Ints) -> tuple[Ints, Ints]:
