@@ -238,6 +238,7 @@ CONSTANTS = {
     "identifiers.CIRCUMSTANTIAL_BITS": "Kinds with at least these chance_bits support a tie and never make one.",
     "evidence._SAMPLED_IDENTIFIERS": "Identifiers of one kind and level that the calibration looks at, at most.",
     "evidence._SAMPLED_PAIRS": "Pairs of users of each of them, at most.",
+    "evidence._FEWEST_PAIRS": "Pairs looked at in a class of few identifiers, if there are so many.",
     "evidence._ENOUGH_PAIRS": "Pairs that must have been looked at before the prior moves at all.",
     "evidence._CORROBORATING_ACCOUNTS": "An identifier of another kind corroborates only if no more accounts use it.",
     "evidence._SENSITIVITY": "Share of pairs under one controller that are expected to be corroborated.",

@@ -30,6 +30,7 @@ KNOWN_SHARED_BITS = 4.0
 
 _SAMPLED_IDENTIFIERS = 4000
 _SAMPLED_PAIRS = 20
+_FEWEST_PAIRS = 2000
 _ENOUGH_PAIRS = 200
 _CORROBORATING_ACCOUNTS = 64
 _SENSITIVITY = 0.5
@@ -66,7 +67,7 @@ def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
 
     The prior log-odds of a kind with chance_bits c and d accounts is TOGETHER_BITS - c - log2(d / 2): of d accounts on
     one identifier each belongs with about the same number of others, however many strangers are there. Per kind and
-    level, up to 4,000 identifiers and 20 pairs of each are looked up; where at least 200 pairs were seen, the prior
+    level, up to 4,000 identifiers and 20 pairs of each (or 2,000 in all) are looked up; where at least 200 pairs were seen, the prior
     moves towards logit2(corroborated / (pairs * 0.5)), by at most 3 bits. Kinds that corroborate nothing (a source with
     one kind) keep their prior. Ranges inside declared shared infrastructure are worth 4 bits less.
     Not checked: whether the kinds are independent; see ties.py for what that costs.
@@ -137,11 +138,12 @@ def _look_up(graph: BipartiteGraph, classes: _Classes, drawn: _Drawn) -> list[tu
 def _draw(
     graph: BipartiteGraph, identifiers: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of links (positions in graph.users) to evenly spaced `identifiers`, at most 20 each, with replacement."""
+    """Pairs of links (positions in graph.users) to evenly spaced `identifiers`, drawn with replacement: at most 20 each,
+    or 2,000 in all where they are few."""
     sampled = identifiers[:: -(-len(identifiers) // _SAMPLED_IDENTIFIERS)]
     starts = graph.users.indptr.astype(np.int64)
     size = starts[sampled + 1] - starts[sampled]
-    draws = np.minimum(size * (size - 1) // 2, _SAMPLED_PAIRS)
+    draws = np.minimum(size * (size - 1) // 2, max(_SAMPLED_PAIRS, _FEWEST_PAIRS // max(len(sampled), 1)))
     at = np.repeat(np.arange(len(sampled)), draws)
     first = (rng.random(len(at)) * size[at]).astype(np.int64)
     other = (rng.random(len(at)) * (size[at] - 1)).astype(np.int64)
