@@ -1,4 +1,4 @@
-"""Which rows of a part can be read: counted in one pass, listed in a second only where something is wrong."""
+"""Which rows of a part can be read: one pass over it, and further ones only where something is wrong."""
 
 from __future__ import annotations
 
@@ -63,16 +63,15 @@ class Survey:
 
 
 def survey(part: Part, known: Known) -> Survey:
-    """One streaming pass over a part. Raises what polars raises when it cannot read the file."""
+    """One streaming pass over a part, and a closer look where it holds faults or blanks. Raises what polars raises when it
+    cannot read the file."""
     if not part.columns and not part.unread and not part.careful:
         return Survey(0, {})
     readings, faults, aside, odd = _readings(part), _faults(part, known), _aside(part, known), _odd(part, known)
-    code = pl.col(_CODE)
-    frame = _values(part, readings).with_columns(first_fault(faults).alias(_CODE))
-    wanted = {"rows": pl.len(), "faulty": code.count()}
-    wanted |= {f"blank {r.name}": r.blank.sum() for r in readings if r.blank is not None}
+    frame = _values(part, readings)
+    wanted = {"rows": pl.len(), "doubt": _doubt(readings, faults).any()}
     if aside is not None:
-        wanted["aside"] = (aside & code.is_null()).sum()
+        wanted["aside"] = aside.sum()
     if odd is not None:
         value, where = odd
         wanted["odd"] = value.filter(where).unique().implode()
@@ -83,13 +82,21 @@ def survey(part: Part, known: Known) -> Survey:
         if part.quick_text:
             wanted["doubtful"] = _doubtful(part).any()
     found = part.collect(frame.select(**wanted), check=True)
+    counts: dict[int, int] = {}
+    if found["doubt"][0]:
+        code = pl.col(_CODE)
+        frame = frame.with_columns(first_fault(faults).alias(_CODE))
+        closer = {"faulty": code.count()}
+        closer |= {f"blank {r.name}": r.blank.sum() for r in readings if r.blank is not None}
+        if aside is not None:
+            closer["aside"] = (aside & code.is_null()).sum()
+        found = found.with_columns(part.collect(frame.select(**closer)).get_columns())
+        if found["faulty"][0]:
+            counts = dict(part.collect(frame.group_by(_CODE).len()).drop_nulls().iter_rows())
 
     def number(name: str) -> int:
         return int(found[name][0] or 0) if name in found.columns else 0
 
-    counts: dict[int, int] = {}
-    if number("faulty"):
-        counts = dict(part.collect(frame.group_by(_CODE).len()).drop_nulls().iter_rows())
     nothing = pl.Series(dtype=pl.String)
     return Survey(
         rows=number("rows"),
@@ -101,6 +108,14 @@ def survey(part: Part, known: Known) -> Survey:
         odd=found["odd"].explode(empty_as_null=False) if odd is not None else nothing,
         kinds=tuple(sorted(found["kinds"].explode(empty_as_null=False))) if "kinds" in found.columns else (),
     )
+
+
+def _doubt(readings: Sequence[Reading], faults: Sequence[tuple[str, str, pl.Expr]]) -> pl.Expr:
+    """Holds in every row with a fault or a blank, and perhaps in others: most files need no closer look."""
+    quick = {(r.name, why) for r in readings if r.doubt is not None for why, _ in r.faults}
+    doubts = [r.blank if r.doubt is None else r.doubt for r in readings]
+    others = [condition for column, why, condition in faults if (column, why) not in quick]
+    return pl.any_horizontal(pl.lit(False), *(d for d in doubts if d is not None), *others)
 
 
 def _doubtful(part: Part) -> pl.Expr:
