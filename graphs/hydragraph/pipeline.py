@@ -192,7 +192,7 @@ def _tables(
             ),
             bits=pl.Series(clusters.bits),
         )
-        .join(names, on="number", how="left")
+        .join(names, on="number", how="left", maintain_order="left")
         .with_columns(bits=pl.when(pl.col("number") >= 0).then("bits"))
     )
     per_cluster = (
