@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.grouping import modularity_parts
-from hydragraph.joining import IN_STEP, joined
+from hydragraph.joining import joined
 
 BROAD = 3.0
 """An account is broad when it uses this many times the mean number of ranges."""
 
 STEP_BITS = 4.0
 """Bits of Activity.keeps_step from which a broad account keeps step with its pool."""
+
+ONE_RING = 8.0
+"""z-score of Activity.in_step from which two parts are one block."""
 
 SMALLEST_BLOCK = 5
 """Accounts of a block, at least."""
@@ -39,46 +42,49 @@ def find_blocks(
     2. Pools are the parts of Leiden's partition of broad accounts and the ranges that 2 to 256 of them use.
     3. Who does not keep step with the rest of the pool (Activity.keeps_step of at least 4) leaves, until nobody does.
     4. Those left are parted by whom they have two waves in common with (Activity.common_waves), again by modularity;
-       parts of any pool that begin their bursts in step (Activity.in_step of at least 6) are one.
+       parts of any pool that begin their bursts in step (Activity.in_step of at least 8) are one.
     A block takes the small cores of its members whole, and has at least 5 accounts.
     Returns the labels, new cores numbered after the old ones, and the bits of keeping step, shape (accounts,), 0 outside
     blocks. Time O(links of broad accounts).
     Not checked: rings whose members keep no common time, and pools of ranges that 257 or more broad accounts use.
     """
-    bits = np.zeros(len(label))
-    pool = _pools(graph, label, large)
+    block, held = _in_waves(_pools(graph, label, large), activity)
+    found = np.unique(block[block >= 0])
+    x, y = (found[i] for i in np.triu_indices(len(found), 1))
+    together = activity.in_step(block, x, y) >= ONE_RING
+    block = joined(block, x[together], y[together])
+    size = np.bincount(block[block >= 0], minlength=1)
+    block[(block >= 0) & (size[block] < SMALLEST_BLOCK)] = -1
+    out = label.copy()
+    number = int(label.max(initial=-1)) + 1
+    for members in (np.flatnonzero(block == c) for c in np.unique(block[block >= 0]).tolist()):
+        cores = np.unique(label[members][label[members] >= 0])
+        out[np.isin(label, cores) & (out == label)] = number
+        out[members] = number
+        number += 1
+    return out, np.where(block >= 0, held, 0.0)
+
+
+def _in_waves(pool: NDArray[np.int64], activity: Activity) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Part of each account that keeps step with its pool, -1 for all others; the bits by which it does."""
+    bits = np.zeros(len(pool))
     for _ in range(_ROUNDS):
         bits = activity.keeps_step(pool)
         leaves = (pool >= 0) & (bits < STEP_BITS)
         if not leaves.any():
             break
         pool = np.where(leaves, -1, pool)
+    out = np.full(len(pool), -1, np.int64)
     a, b = activity.common_waves(pool, _COMMON_WAVES)
     account, code = np.unique(np.concatenate([a, b]), return_inverse=True)
-    out, held = label.copy(), np.zeros(len(label))
-    if not len(account):
-        return out, held
-    part = modularity_parts(len(account), code[: len(a)], code[len(a) :])
-    block = np.full(len(label), -1, np.int64)
-    block[account] = np.where(np.bincount(part)[part] >= _SMALLEST_PART, part, -1)
-    found = np.unique(block[block >= 0])
-    x, y = (found[i] for i in np.triu_indices(len(found), 1))
-    together = activity.in_step(block, x, y) >= IN_STEP
-    block = joined(block, x[together], y[together])
-    size = np.bincount(block[block >= 0], minlength=1)
-    block[(block >= 0) & (size[block] < SMALLEST_BLOCK)] = -1
-    number = int(label.max(initial=-1)) + 1
-    for members in (np.flatnonzero(block == c) for c in np.unique(block[block >= 0]).tolist()):
-        cores = np.unique(label[members][label[members] >= 0])
-        out[(np.isin(label, cores) & (out == label))] = number
-        out[members] = number
-        held[members] = bits[members]
-        number += 1
-    return out, held
+    if len(account):
+        part = modularity_parts(len(account), code[: len(a)], code[len(a) :])
+        out[account] = np.where(np.bincount(part)[part] >= _SMALLEST_PART, part, -1)
+    return out, bits
 
 
 def _pools(graph: BipartiteGraph, label: NDArray[np.int64], large: int) -> NDArray[np.int64]:
-    """Pool of each broad account, -1 for all others."""
+    """Pool of each broad account that is in no core of more than `large` accounts, -1 for all others."""
     pool = np.full(graph.accounts.height, -1, np.int64)
     if "ip_range" not in graph.kinds:
         return pool
