@@ -43,22 +43,25 @@ def measure(view: View) -> dict[str, Measured]:
 
 def signal_table(measured: dict[str, Measured], cluster_ids: list[str]) -> pl.DataFrame:
     """The rows of signals.parquet: one for each signal and cluster it applies to."""
-    rows = []
+    ids = pl.Series("cluster_id", cluster_ids, dtype=pl.String)
+    parts = [OUTPUT["signals"].empty()]
     for name, m in measured.items():
         signal = SIGNALS[name]
         p_values: NDArray[np.float64] = m.p_value if m.p_value is not None else np.full(len(m.value), np.nan)
+        known = np.flatnonzero(~np.isnan(m.value))
         baseline = round(m.baseline, _DIGITS)
-        for cluster_id, raw, p in zip(cluster_ids, m.value.tolist(), p_values.tolist(), strict=True):
-            if math.isnan(raw):
-                continue
-            value = round(raw, _DIGITS)
-            rows.append({
-                "cluster_id": cluster_id,
-                "signal": name,
-                "value": value,
-                "baseline": None if math.isnan(baseline) else baseline,
-                "p_value": None if math.isnan(p) else float(f"{p:.6g}"),
-                "suggests": signal.sentence(value, baseline),
-                "look_alike": signal.look_alike,
-            })  # fmt: skip
-    return OUTPUT["signals"].conform(pl.DataFrame(rows, schema=OUTPUT["signals"].schema))
+        values, at = np.unique(m.value[known].round(_DIGITS), return_inverse=True)
+        sentences = pl.Series([signal.sentence(value, baseline) for value in values.tolist()], dtype=pl.String)
+        p_known = [None if math.isnan(p) else float(f"{p:.6g}") for p in p_values[known].tolist()]
+        parts.append(
+            pl.DataFrame({
+                "cluster_id": ids.gather(known),
+                "signal": pl.repeat(name, len(known), eager=True),
+                "value": values[at],
+                "baseline": pl.repeat(None if math.isnan(baseline) else baseline, len(known), dtype=pl.Float64, eager=True),
+                "p_value": pl.Series(p_known, dtype=pl.Float64),
+                "suggests": sentences.gather(at),
+                "look_alike": pl.repeat(signal.look_alike, len(known), eager=True),
+            })
+        )  # fmt: skip
+    return OUTPUT["signals"].conform(pl.concat(parts))

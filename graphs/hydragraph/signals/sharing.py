@@ -28,13 +28,8 @@ def _reuse(view: View, kinds: Iterable[str]) -> Measured | None:
     figure = np.full(view.graph.accounts.height, np.nan)
     figure[use.account[of_kind]] = 0.0
     figure[use.account[shared]] = 1.0
-    account = view.graph.links["account"].to_numpy()
-    identifier = view.graph.links["identifier"].to_numpy()
-    everyone = np.isin(view.graph.kind_code, codes)[identifier]
-    holders, sharers = np.zeros(len(figure), bool), np.zeros(len(figure), bool)
-    holders[account[everyone]] = True
-    sharers[account[everyone & (view.graph.degree[identifier] > 1)]] = True
-    return Measured(view.per_cluster(figure), float(sharers.sum()) / max(int(holders.sum()), 1))
+    holders, sharers = (held[:, codes].any(axis=1).sum() for held in view.holds)
+    return Measured(view.per_cluster(figure), float(sharers) / max(int(holders), 1))
 
 
 def _payment(view: View) -> Measured | None:

@@ -78,6 +78,17 @@ class View:
             cluster, account, identifier, self.graph.kind_code[identifier], inside, self.graph.degree[identifier]
         )
 
+    @cached_property
+    def holds(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Whether each account uses an identifier of each kind, and one that others use too; shape (accounts, kinds)."""
+        shape = self.graph.accounts.height, len(self.graph.kinds)
+        identifier = self.graph.links["identifier"].to_numpy()
+        cell = self.graph.links["account"].to_numpy().astype(np.int64) * shape[1] + self.graph.kind_code[identifier]
+        holds, shares = np.zeros(shape, bool), np.zeros(shape, bool)
+        holds.ravel()[cell] = True
+        shares.ravel()[cell[self.graph.degree[identifier] > 1]] = True
+        return holds, shares
+
     def kind(self, name: str) -> int | None:
         """Code of a kind, None when the source has none of it."""
         return self.graph.kinds.index(name) if name in self.graph.kinds else None
