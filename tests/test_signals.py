@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from math import comb, exp, log
+from math import comb, exp, factorial, log
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from hydragraph.schema import OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.signals import SIGNALS, Measured, View, measure, signal_table
 from hydragraph.signals.clock import quiet_share
+from hydragraph.signals.signal import binomial_tail, poisson_tail
 from hydragraph.signals.synchrony import coincidences, timetable
 from hydragraph.signals.view import HOURS
 from written import clusters_of, day
@@ -412,3 +413,12 @@ def test_minutes_that_everybody_keeps_are_in_the_baseline_of_synchrony() -> None
     found = figures("synchrony", view_of({}, ["ab"], begins=hourly))
     assert found.value[0] == pytest.approx((20 + 3) / 3)
     assert found.baseline == pytest.approx((3 * 20 + 3) / 3)
+
+
+@given(st.integers(-2, 30), st.integers(0, 25), st.floats(0.01, 0.99))
+def test_tails_are_sums_of_their_terms(least: int, number: int, share: float) -> None:
+    terms = [comb(number, k) * share**k * (1 - share) ** (number - k) for k in range(max(least, 0), number + 1)]
+    assert binomial_tail(np.array([least]), np.array([number]), share)[0] == pytest.approx(sum(terms), abs=1e-9)
+    mean = number * share
+    below = sum(exp(-mean) * mean**k / factorial(k) for k in range(max(least, 0)))
+    assert poisson_tail(np.array([least]), np.array([mean]))[0] == pytest.approx(1 - below, abs=1e-9)

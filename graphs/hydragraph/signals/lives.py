@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hydragraph.signals.signal import Measured, Signal
+from hydragraph.signals.signal import Measured, Signal, binomial_tail, poisson_tail
 from hydragraph.signals.view import View
 
 DAY = 86_400_000_000
@@ -26,21 +26,17 @@ def banned(view: View) -> NDArray[np.bool_]:
 
 
 def _bans(view: View) -> Measured | None:
-    from scipy.stats import binom
-
     closed = banned(view)
     if not closed.any():
         return None
     label = view.clusters.label
     hit = np.bincount(label[(label >= 0) & closed], minlength=view.count)
     rate = float(closed.mean())
-    return Measured(hit / view.size, rate, binom.sf(hit - 1, view.size, rate))
+    return Measured(hit / view.size, rate, binomial_tail(hit, view.size, rate))
 
 
 def _bursts(view: View) -> Measured | None:
     """Largest share of members opened within one day; p: a binomial tail on the busiest day, times the days tried."""
-    from scipy.stats import binom
-
     opened = _times(view, "created_at")
     if np.isfinite(opened).sum() < 2:
         return None
@@ -61,7 +57,7 @@ def _bursts(view: View) -> Measured | None:
     number = np.bincount(group, minlength=view.count)
     value = np.where(number >= 2, most / np.maximum(number, 1), np.nan)
     # one member opens the window, the others fall into it
-    p = np.minimum(binom.sf(most - 2, np.maximum(number - 1, 0), usual) * np.maximum(number, 1), 1.0)
+    p = np.minimum(binomial_tail(most - 1, np.maximum(number - 1, 0), usual) * np.maximum(number, 1), 1.0)
     return Measured(value, float(usual), np.where(number >= 2, p, np.nan))
 
 
@@ -70,8 +66,6 @@ def _replacement(view: View) -> Measured | None:
 
     p: Poisson tail of that number, each ban expecting as many first requests as the cluster's mean rate gives.
     """
-    from scipy.stats import poisson
-
     first, closed = _times(view, "first_seen"), _times(view, "closed_at")
     ends = banned(view) & np.isfinite(closed)
     label = view.clusters.label
@@ -93,7 +87,7 @@ def _replacement(view: View) -> Measured | None:
     window = float(np.nanmax(first) - np.nanmin(first)) + DAY
     chance = 1 - np.exp(-(view.size - 1) * _AFTER / window)
     value = np.where(number > 0, followed / np.maximum(number, 1), np.nan)
-    p = poisson.sf(followed - 1, number * chance)
+    p = poisson_tail(followed, number * chance)
     typical = float(1 - np.exp(-np.median(view.size - 1) * _AFTER / window))
     return Measured(value, typical, np.where(number > 0, p, np.nan))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hydragraph.signals.signal import Measured, Signal
+from hydragraph.signals.signal import Measured, Signal, binomial_tail
 from hydragraph.signals.view import View
 
 _NEAR = 2
@@ -77,8 +77,6 @@ def _synchrony(view: View) -> Measured | None:
     apart is binomial with 2.5 / 8.5 (apart raised to what the timetable gives); pairs are counted as if they were
     independent, which flatters clusters of many bursts.
     """
-    from scipy.stats import binom
-
     account, slot = view.begins
     if not len(account):
         return None
@@ -91,7 +89,7 @@ def _synchrony(view: View) -> Measured | None:
     apart = np.maximum(apart, daily.astype(np.int64))
     value = (near + _SMOOTH) / (apart * _SHARE / (1 - _SHARE) + _SMOOTH)
     baseline = float((other_near + _SMOOTH) / (other_apart * _SHARE / (1 - _SHARE) + _SMOOTH))
-    p = binom.sf(near - 1, near + apart, _SHARE)
+    p = binomial_tail(near, near + apart, _SHARE)
     return Measured(np.where(counted, value, np.nan), baseline, np.where(counted, p, np.nan))
 
 
