@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
+def _index(links: int) -> type[np.signedinteger[Any]]:
+    """The narrowest type that numbers so many links in scipy's matrices."""
+    return np.int32 if links < np.iinfo(np.int32).max else np.int64
+
+
 @dataclass(frozen=True)
 class BipartiteGraph:
     """Accounts x identifiers with one link per pair.
@@ -54,15 +59,32 @@ class BipartiteGraph:
         """Account x identifier incidence, 0/1, shape (accounts, identifiers), int32."""
         from scipy.sparse import csr_array
 
-        row = self.links["account"].to_numpy()
-        column = self.links["identifier"].to_numpy()
-        data = np.ones(len(row), dtype=np.int32)
-        return csr_array((data, (row, column)), shape=(self.accounts.height, self.identifiers.height))
+        # links are sorted by account, then identifier: compressed rows as they stand
+        ends = np.cumsum(np.bincount(self.links["account"].to_numpy(), minlength=self.accounts.height))
+        starts = np.concatenate([[0], ends]).astype(_index(self.links.height))
+        column = self.links["identifier"].to_numpy().astype(starts.dtype)
+        data = np.ones(len(column), dtype=np.int32)
+        return csr_array((data, column, starts), shape=(self.accounts.height, self.identifiers.height))
+
+    @cached_property
+    def by_identifier(self) -> NDArray[np.int64]:
+        """Row numbers of `links` in the order of identifier, then account, shape (links,)."""
+        from scipy.sparse import csr_array
+
+        rows = np.arange(self.links.height, dtype=self.matrix.indptr.dtype)
+        # turning rows into columns is a counting sort
+        turned = csr_array((rows, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape).tocsc()
+        order: NDArray[np.int64] = turned.data
+        return order
 
     @cached_property
     def users(self) -> csr_array:
         """Identifier x account incidence: `matrix` transposed, in compressed rows, for walking from an identifier."""
-        return self.matrix.T.tocsr()
+        from scipy.sparse import csr_array
+
+        starts = np.concatenate([[0], np.cumsum(self.degree)]).astype(self.matrix.indptr.dtype)
+        account = self.links["account"].to_numpy()[self.by_identifier].astype(starts.dtype)
+        return csr_array((self.matrix.data, account, starts), shape=self.matrix.shape[::-1])
 
     @cached_property
     def moment(self) -> NDArray[np.int64]:
@@ -72,7 +94,7 @@ class BipartiteGraph:
         """
         once = (pl.col("count") == 1) & (pl.col("first_seen") == pl.col("last_seen"))
         when = self.links.select(pl.when(once).then(pl.col("first_seen").cast(pl.Int64)).fill_null(-1)).to_series()
-        return when.to_numpy()[np.argsort(self.links["identifier"].to_numpy(), kind="stable")]
+        return when.to_numpy()[self.by_identifier]
 
     @cached_property
     def focus(self) -> NDArray[np.float32]:
@@ -85,9 +107,10 @@ class BipartiteGraph:
         count = np.maximum(self.links["count"].fill_null(1).to_numpy(), 1)
         of = self.links["account"].to_numpy().astype(np.int64) * max(len(self.kinds), 1) + self.kind_code[identifier]
         total = np.bincount(of, weights=count)
-        once = total == np.bincount(of)
-        share: NDArray[np.float32] = np.where(once[of], 0.0, np.log2(count / total[of])).astype(np.float32)
-        return share[np.argsort(identifier, kind="stable")]
+        once = (total == np.bincount(of))[of]
+        share = np.zeros(len(count), np.float32)
+        share[~once] = np.log2(count[~once] / total[of[~once]])
+        return share[self.by_identifier]
 
     def to_networkx(self) -> nx.Graph[str]:
         """The graph as networkx.Graph with plain values: see `networkx_graph` for nodes and attributes."""
