@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.communities import Clusters, find_clusters
 from hydragraph.evidence import Evidence
+from hydragraph.schema import TIME
 from hydragraph.settings import Settings
 from hydragraph.ties import find_ties
 
@@ -20,18 +21,28 @@ def rewire(graph: BipartiteGraph, seed: int) -> BipartiteGraph:
 
     Every account keeps its number of links of each kind and every identifier its number of accounts, but for the few
     links that fall on a pair already linked, which are dropped (a configuration model; Newman, Strogatz and Watts
-    2001). A link's count and times stay with its account. Geography and habits are not kept: neighbours are strangers
-    here, so the figure is what blind chance gives, and no more.
+    2001). Links to identifiers of one account are then left out, because they tie nobody; counts and times are not kept.
+    Geography and habits are not kept either: neighbours are strangers here, so the figure is what blind chance gives,
+    and no more.
     """
     rng = np.random.default_rng([seed, 1])
-    identifier = graph.links["identifier"].to_numpy().copy()
+    account = graph.links["account"].to_numpy().astype(np.int64)
+    identifier = graph.links["identifier"].to_numpy().astype(np.int64)
     kind = graph.kind_code[identifier]
     for k in range(len(graph.kinds)):
         at = np.flatnonzero(kind == k)
         identifier[at] = identifier[rng.permutation(at)]
-    links = graph.links.with_columns(identifier=pl.Series(identifier)).sort("account", "identifier")
-    again = (links["account"] == links["account"].shift()) & (links["identifier"] == links["identifier"].shift())
-    return BipartiteGraph(graph.accounts, graph.identifiers, links.filter(~again.fill_null(False)))
+    shared = graph.degree[identifier] > 1
+    width = max(graph.identifiers.height, 1)
+    pairs = np.sort(account[shared] * width + identifier[shared])
+    account, identifier = np.divmod(pairs[np.flatnonzero(np.diff(pairs, prepend=-1))], width)
+    links = pl.DataFrame({
+        "account": account.astype(np.uint32),
+        "identifier": identifier.astype(np.uint32),
+    }).with_columns(
+        count=pl.lit(1, pl.Int64), first_seen=pl.lit(None, TIME), last_seen=pl.lit(None, TIME)
+    )  # fmt: skip
+    return BipartiteGraph(graph.accounts, graph.identifiers, links)
 
 
 @dataclass(frozen=True)
