@@ -7,13 +7,14 @@ cannot: the wanted set is a minimum vertex cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from hydragraph.grouping import connected
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.takedown.uses import OWN_SHARE
 
@@ -34,6 +35,9 @@ _PARTS_PAIRED = 6
 
 _PAIRED_IDENTIFIERS = 60
 """Identifiers up to which flows between them make the cut exact, where two members are a part that counts."""
+
+_JOINED_PAIRS = 20_000_000
+"""Pairs of users of one identifier up to which it is looked for accounts that no small cut parts."""
 
 _LISTED = 5
 _AMONG = 3
@@ -139,17 +143,18 @@ def cut_cluster(links: pl.DataFrame) -> Chokepoints:
         return graph.result([], whole, smallest, 1)
     best = _best(((v,), parts) for v, parts in _articulations(graph, None) if _apart(parts, smallest))
     if best is None and len(graph.known) * len(graph.account) <= _TRIED_LINKS:
+        tried = graph.joined(graph.group(2))
         best = _best(
             (tuple(sorted((v, other))), parts)
-            for v in range(len(graph.known))
-            for other, parts in _articulations(graph, v)
+            for v in tried.between()
+            for other, parts in _articulations(tried, v)
             if _apart(parts, smallest)
         )
         least = 2 if best else 3
     else:
         least = 1 if best else 2
     if best is None and len(graph.account) <= _FLOW_LINKS:
-        best = _best((cut, parts) for cut, parts in _flows(graph) if _apart(parts, smallest))
+        best = _flows(graph, smallest)
         best = best and _lean(graph, best[0], smallest)
         if smallest == 2 and len(graph.known) <= _PAIRED_IDENTIFIERS:
             best = _fewest(graph, best)
@@ -218,20 +223,56 @@ class _Shared:
 
     def parts(self, without: NDArray[np.int64]) -> tuple[int, ...]:
         """Members of each part when these identifiers are taken out, largest first."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
-        accounts, nodes = len(self.weight), len(self.weight) + len(self.known)
-        left = ~np.isin(self.identifier, without)
-        ends = (self.account[left], accounts + self.identifier[left])
-        _, part = connected_components(
-            coo_array((np.ones(int(left.sum()), bool), ends), shape=(nodes, nodes)), directed=False
-        )
+        accounts = len(self.weight)
+        stays = np.ones(len(self.known), bool)
+        stays[without] = False
+        left = stays[self.identifier]
+        part = connected(accounts + len(self.known), self.account[left], accounts + self.identifier[left])
         held = np.bincount(part[:accounts], weights=self.weight).astype(np.int64)
         # the members of a node without any link left share nothing any more
         bare = np.bincount(self.account[left], minlength=accounts) == 0
         whole = np.delete(held, part[:accounts][bare]) if bare.any() else held
         return (*sorted(whole[whole > 0].tolist(), reverse=True), *([1] * int(self.weight[bare].sum())))
+
+    def group(self, cut: int) -> NDArray[np.int64]:
+        """Group of each account node; no `cut` identifiers part two of the same group.
+
+        Two that share more identifiers are in one, and so are two groups that do.
+        """
+        from scipy.sparse import csr_array
+
+        group = np.arange(len(self.weight))
+        while True:
+            count = int(group.max()) + 1
+            users = csr_array((np.ones(len(self.account), np.int32), (group[self.account], self.identifier)))
+            users.sum_duplicates()
+            users.data[:] = 1
+            if int((np.bincount(users.indices).astype(np.float64) ** 2).sum()) > _JOINED_PAIRS:
+                return group
+            common = (users @ users.T).tocoo()
+            many = common.data > cut
+            part = connected(count, common.row[many], common.col[many])
+            if int(part.max()) + 1 == count:
+                return group
+            group = part[group]
+
+    def joined(self, group: NDArray[np.int64]) -> _Shared:
+        """The graph with each `group` as one node: as good where at most its `cut` identifiers are taken out.
+
+        Of the identifiers inside one group only one is kept: the group does not hang on nothing.
+        """
+        link = np.unique(group[self.account] * len(self.known) + self.identifier)
+        account, identifier = np.divmod(link, len(self.known))
+        inside = np.bincount(identifier)[identifier] == 1
+        kept = ~inside
+        kept[np.unique(np.where(inside, account, -1), return_index=True)[1]] = True
+        weight = np.bincount(group, weights=self.weight).astype(np.int64)
+        return _Shared(account[kept], identifier[kept], weight, self.known)
+
+    def between(self) -> list[int]:
+        """Identifiers of two account nodes or more."""
+        found: list[int] = np.flatnonzero(np.bincount(self.identifier) > 1).tolist()
+        return found
 
     def result(self, cut: Sequence[int], parts: tuple[int, ...], smallest: int, least: int) -> Chokepoints:
         taken = self.known[list(cut)].sort("members", "kind", "value", descending=[True, False, False])
@@ -311,8 +352,8 @@ def _sizes(members: int, bare: bool) -> list[int]:
     return [1] * members if bare else [members]
 
 
-def _flows(graph: _Shared) -> Iterator[_Cut]:
-    """Cuts between the inside of each community and that of all others, and between those of the largest in pairs."""
+def _flows(graph: _Shared, smallest: int) -> _Cut | None:
+    """The best cut between the inside of a community and that of all others, or those of two of the largest."""
     community = _communities(graph)
     count = int(community.max(initial=-1)) + 1
     accounts = len(graph.weight)
@@ -325,15 +366,34 @@ def _flows(graph: _Shared) -> Iterator[_Cut]:
     inside = np.bincount(graph.account, weights=border[graph.identifier], minlength=accounts) == 0
     own = [np.flatnonzero((community[:accounts] == c) & inside) for c in range(count)]
     whole = [np.flatnonzero(community[:accounts] == c) for c in range(count)]
+    best = _better(graph, None, (np.flatnonzero(border & spread[c]) for c in large), smallest)
+    wanted = []
     for i, c in enumerate(large):
-        apart = [np.flatnonzero(border & spread[c])]
         rest = np.concatenate([own[d] for d in range(count) if d != c] or [own[c][:0]])
-        apart += [_smallest_cut(graph, own[c], rest)] if len(own[c]) and len(rest) else []
+        wanted += [(own[c], rest)] if len(own[c]) and len(rest) else []
         for d in large[i + 1 :]:
-            one, other = own[c] if len(own[c]) else whole[c], own[d] if len(own[d]) else whole[d]
-            apart.append(_smallest_cut(graph, one, other))
-        for cut in apart:
-            yield tuple(cut.tolist()), graph.parts(cut)
+            wanted.append((own[c] if len(own[c]) else whole[c], own[d] if len(own[d]) else whole[d]))
+    # a larger cut than the best is not wanted: what no smaller one parts is one node
+    most = len(best[0]) if best else len(graph.known)
+    group = graph.group(most)
+    fewer = graph.joined(group)
+    ends = ((np.unique(group[one]), np.unique(group[other])) for one, other in wanted)
+    apart = (_smallest_cut(fewer, *pair) for pair in ends if not np.isin(*pair).any())
+    return _better(graph, best, apart, smallest)
+
+
+def _better(graph: _Shared, best: _Cut | None, cuts: Iterable[NDArray[np.int64]], smallest: int) -> _Cut | None:
+    """The best of `best` and those of `cuts` that make parts that count."""
+    tried = set()
+    for cut in cuts:
+        named = tuple(cut.tolist())
+        if named in tried or (best is not None and len(named) > len(best[0])):
+            continue
+        tried.add(named)
+        parts = graph.parts(cut)
+        if _apart(parts, smallest):
+            best = _best(iter([(named, parts), *([best] if best else [])]))
+    return best
 
 
 def _fewest(graph: _Shared, best: _Cut | None) -> _Cut | None:
