@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
+import polars as pl
 import pytest
 
 from hand import graph_of, strangers
@@ -11,8 +14,9 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.chance import found_by_chance, rewire
 from hydragraph.communities import Clusters, find_clusters
 from hydragraph.evidence import weigh
+from hydragraph.schema import TIME
 from hydragraph.settings import Settings
-from hydragraph.ties import find_ties
+from hydragraph.ties import _one_fact, find_ties
 
 
 def clusters_of(graph: BipartiteGraph) -> Clusters:
@@ -186,3 +190,53 @@ def test_who_used_something_once_in_a_hundred_times_does_not_belong_to_those_who
     assert tied(graph_of(uses, often=often)) == {"staff-1", "staff-2"}
     # once each, nothing says that the visitor is one
     assert tied(graph_of(uses)) == {"staff-1", "staff-2", "visitor"}
+
+
+def timed(graph: BipartiteGraph, hours: dict[tuple[str, str], int]) -> BipartiteGraph:
+    """The graph with the (account, value) of `hours` used once, so many hours after 2026 began."""
+    names, values = graph.accounts["account_id"].to_list(), graph.identifiers["value"].to_list()
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    when = [
+        start + dt.timedelta(hours=hours[names[a], values[v]]) if (names[a], values[v]) in hours else None
+        for a, v in graph.links.select("account", "identifier").iter_rows()
+    ]
+    seen = pl.Series(when, dtype=TIME)
+    return BipartiteGraph(graph.accounts, graph.identifiers, graph.links.with_columns(first_seen=seen, last_seen=seen))
+
+
+def test_what_one_request_brought_is_passing_when_it_is_a_small_part_of_the_accounts_use() -> None:
+    uses = {
+        ("ip_range", "office"): ["staff", "visitor", "guest"], ("template", "tool"): ["staff", "visitor", "guest"],
+        ("ip_range", "home"): ["visitor"], ("template", "own"): ["visitor"], ("template", "rare"): ["visitor", "staff"],
+    }  # fmt: skip
+    often = {("visitor", "home"): 9, ("visitor", "own"): 9, ("staff", "office"): 9, ("staff", "tool"): 9}
+    hours = {
+        ("visitor", "office"): 5, ("visitor", "tool"): 5,  # one request brought both
+        ("visitor", "rare"): 7,  # alone at its moment
+        ("guest", "office"): 5, ("guest", "tool"): 5,  # all that the guest ever did
+    }  # fmt: skip
+    graph = timed(graph_of(uses, often=often), hours)
+    names, values = graph.accounts["account_id"].to_list(), graph.identifiers["value"].to_list()
+    links = graph.links.select("account", "identifier").filter(pl.Series(graph.passing))
+    assert {(names[a], values[v]) for a, v in links.iter_rows()} == {("visitor", "office"), ("visitor", "tool")}
+
+
+def test_of_the_kinds_that_passing_links_share_the_best_alone_counts() -> None:
+    # three pairs with three, two and one kinds; the second and third kind of the first pair are passing, both of the second
+    worth = np.array([5, 7, 4, 6, 6, 3])
+    passing = np.array([False, True, True, True, True, True])
+    assert _one_fact(worth, passing, np.array([0, 3, 5])).tolist() == [5, 7, 0, 6, 0, 3]
+    assert _one_fact(worth, np.zeros(6, bool), np.array([0, 3, 5])).tolist() == worth.tolist()
+
+
+def test_who_copies_a_request_of_the_office_does_not_belong_to_it() -> None:
+    staff = [f"staff-{i}" for i in range(4)]
+    uses = {("ip_range", "office"): [*staff, "copier"], ("template", "tool"): [*staff, "copier"]}
+    uses |= {("payment", "card"): [*staff], ("ip_range", "home"): ["copier"], ("template", "own"): ["copier"]}
+    uses |= {("payment", f"own-{s}"): [s] for s in strangers(3000)}
+    often = {(a, v): 20 for a in staff for v in ("office", "tool")} | {("copier", "home"): 20, ("copier", "own"): 20}
+    copied = timed(graph_of(uses, often=often), {("copier", "office"): 5, ("copier", "tool"): 5})
+    assert members(copied, clusters_of(copied)) == [set(staff)]
+    # with two requests at different times both are facts, and it is still a small part of what the account does
+    apart = timed(graph_of(uses, often=often), {("copier", "office"): 5, ("copier", "tool"): 6})
+    assert not apart.passing.any()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
+_SMALL_PART = -2.0
+
+
 def _index(links: int) -> type[np.signedinteger[Any]]:
     """The narrowest type that numbers so many links in scipy's matrices."""
     return np.int32 if links < np.iinfo(np.int32).max else np.int64
@@ -111,6 +114,28 @@ class BipartiteGraph:
         share = np.zeros(len(count), np.float32)
         share[~once] = np.log2(count[~once] / total[of[~once]])
         return share[self.by_identifier]
+
+    @cached_property
+    def passing(self) -> NDArray[np.bool_]:
+        """Links that one request brought together with a link of another kind, as a small part of what the account does.
+
+        Used once, at the same known moment as another such link of the account to a shared identifier of another kind,
+        and at most a quarter of the account's uses of the kind: who came by an office once, and sent there what the
+        office sends, brought one fact and not two. Shape (links,), in the order of `links`.
+        """
+        moment = np.empty(self.links.height, np.int64)
+        moment[self.by_identifier] = self.moment
+        focus = np.empty(self.links.height, np.float32)
+        focus[self.by_identifier] = self.focus
+        identifier = self.links["identifier"].to_numpy()
+        once = np.flatnonzero((moment >= 0) & (focus <= _SMALL_PART) & (self.degree[identifier] > 1))
+        account, kind = self.links["account"].to_numpy()[once], self.kind_code[identifier[once]]
+        order = np.lexsort((kind, moment[once], account))
+        same = (np.diff(account[order]) == 0) & (np.diff(moment[once][order]) == 0) & (np.diff(kind[order]) != 0)
+        passing = np.zeros(self.links.height, bool)
+        passing[once[order[:-1][same]]] = True
+        passing[once[order[1:][same]]] = True
+        return passing
 
     def to_networkx(self) -> nx.Graph[str]:
         """The graph as networkx.Graph with plain values: see `networkx_graph` for nodes and attributes."""

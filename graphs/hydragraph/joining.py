@@ -175,7 +175,7 @@ def _holdings(
     account = graph.links["account"].to_numpy()
     identifier = graph.links["identifier"].to_numpy().astype(np.int64)
     clusters = int(label.max(initial=-1)) + 1
-    inside = (label[account] >= 0) & which[identifier]
+    inside = (label[account] >= 0) & which[identifier] & ~graph.passing
     key = np.sort(identifier[inside] * clusters + label[account[inside]])
     first = np.flatnonzero(np.diff(key, prepend=-1))
     held = np.diff(np.append(first, len(key)))
@@ -256,7 +256,7 @@ def _outside_users(
     identifier = graph.links["identifier"].to_numpy().astype(np.int64)
     wanted = np.zeros(graph.identifiers.height, bool)
     wanted[v] = True
-    outside = np.flatnonzero((label[account] < 0) & wanted[identifier])
+    outside = np.flatnonzero((label[account] < 0) & wanted[identifier] & ~graph.passing)
     outside = outside[np.argsort(identifier[outside], kind="stable")]
     low = np.searchsorted(identifier[outside], v, "left")
     reach = np.searchsorted(identifier[outside], v, "right") - low

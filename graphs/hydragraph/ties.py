@@ -69,8 +69,9 @@ def find_ties(
     Use unlike each other's counts against: where v is most of what one account uses of the kind and little of what the
     other does, the difference of the log2 shares (BipartiteGraph.focus) beyond 1 is taken
     off. A kind of which all that is
-    shared is less than a sixteenth of what one of the two uses counts as circumstantial. Whoever comes by an office
-    once, and sends there what the office sends, does not belong to it.
+    shared is less than a sixteenth of what one of the two uses counts as circumstantial. Of the kinds that one request of
+    one of the two brought (BipartiteGraph.passing), the best alone counts. Whoever comes by an office once, and sends
+    there what the office sends, does not belong to it.
 
     Circumstantial kinds (identifiers.py) support a tie and never make one.
     All pairs are formed on identifiers in the order of their worth until the budget of 8 pairs per account (at least
@@ -83,7 +84,7 @@ def find_ties(
     # without times the circumstantial kinds can only add to pairs that others form
     able = np.ones(len(graph.kinds), bool) if activity is not None else ~circumstantial
     paired = _paired(graph, evidence, able)
-    key, identifier, close, thin, formed = _shares(graph, evidence, paired)
+    key, identifier, close, thin, passing, formed = _shares(graph, evidence, paired)
     if not len(key):
         none = np.zeros(0, np.int64)
         return Ties(none, none, np.zeros(0), none, none, formed)
@@ -95,7 +96,7 @@ def find_ties(
     start = np.flatnonzero(_changes(key[of_kind]))
     alone = np.logical_or.reduceat((evidence.logit[identifier] >= 0) & ~thin, of_kind[start])
     count = np.diff(np.append(of_kind[start], len(key)))
-    kind_worth = np.add.reduceat(worth, of_kind)
+    kind_worth = _one_fact(np.add.reduceat(worth, of_kind), passing[of_kind], start)
     key, kind = key[of_kind], kind[of_kind]
     supports = circumstantial[kind] | np.logical_and.reduceat(thin, of_kind)
     telling = np.add.reduceat(np.where(supports, 0, kind_worth), start)
@@ -119,6 +120,22 @@ def find_ties(
     net = np.round((telling + np.minimum(around, most)) / _MILLI - evidence.prior, 3)
     keep = net >= threshold
     return Ties(a[keep], b[keep], net[keep], count[keep], mask[keep], formed)
+
+
+def _one_fact(worth: NDArray[np.int64], passing: NDArray[np.bool_], start: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Worth of each kind of each pair; of the kinds that passing links share, only the best counts.
+
+    start: where the kinds of each pair begin.
+    """
+    pair = np.repeat(np.arange(len(start)), np.diff(np.append(start, len(worth))))
+    best = np.zeros(len(start), np.int64)
+    np.maximum.at(best, pair[passing], worth[passing])
+    # the first of equals stays
+    stays = np.flatnonzero(passing & (worth == best[pair]))
+    first = stays[np.flatnonzero(_changes(pair[stays]))] if len(stays) else stays
+    out = np.where(passing, 0, worth)
+    out[first] = worth[first]
+    return out
 
 
 def _milli(bits: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -169,9 +186,10 @@ def _breadth(graph: BipartiteGraph, key: NDArray[np.int64], kind: NDArray[np.int
 
 def _shares(
     graph: BipartiteGraph, evidence: Evidence, paired: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], int]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_], int]:
     """One entry per pair and paired identifier: pair key a * N + b, identifier, closeness less unlike use in thousandths
-    of a bit, whether one of the two hardly uses it; and how many pairs were formed.
+    of a bit, whether one of the two hardly uses it, whether one of the two came by it in passing (BipartiteGraph.passing);
+    and how many pairs were formed.
 
     Sorted by key, kind, falling worth. A pair that shares one identifier only is left out when that alone cannot come
     near the threshold: most pairs of neighbours on one address range go this way.
@@ -181,7 +199,8 @@ def _shares(
     enough = round((evidence.prior - _WORTH_A_LOOK / 2) * _MILLI)
     users = graph.users.indices
     keys, which, closer = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.int16)]
-    thinner = [np.zeros(0, bool)]
+    thinner, passed = [np.zeros(0, bool)], [np.zeros(0, bool)]
+    passing = graph.passing[graph.by_identifier]
     for a, b, identifiers, pairs in _pair_blocks(graph, paired):
         low, high = users[a].astype(np.int64), users[b].astype(np.int64)
         keys.append(np.minimum(low, high) * n + np.maximum(low, high))
@@ -190,23 +209,27 @@ def _shares(
         unlike = _milli(np.clip(apart - _TOLERATED, 0.0, _MOST_UNLIKE))
         closer.append((_closeness(graph, evidence, a, b, identifiers, pairs) - unlike).astype(np.int16))
         thinner.append(np.minimum(graph.focus[a], graph.focus[b]) < _THIN)
+        passed.append(passing[a] | passing[b])
     key = np.concatenate(keys)
     formed_on = np.concatenate(which)
     near = np.concatenate(closer)
     thin = np.concatenate(thinner)
+    came_by = np.concatenate(passed)
     keys.clear()
     which.clear()
     closer.clear()
     thinner.clear()
+    passed.clear()
     formed = len(key)
     order = np.argsort(key)
-    key, formed_on, near, thin = key[order], formed_on[order], near[order], thin[order]
+    key, formed_on, near, thin, came_by = key[order], formed_on[order], near[order], thin[order], came_by[order]
     again = ~_changes(key)
     again[:-1] |= again[1:]
     keep = again | (milli[formed_on] + near >= enough)
-    key, identifier, close, thin = key[keep], formed_on[keep].astype(np.int64), near[keep].astype(np.int64), thin[keep]
+    key, identifier, close = key[keep], formed_on[keep].astype(np.int64), near[keep].astype(np.int64)
+    thin, came_by = thin[keep], came_by[keep]
     order = np.lexsort((identifier, -milli[identifier] - close, graph.kind_code[identifier], key))
-    return key[order], identifier[order], close[order], thin[order], formed
+    return key[order], identifier[order], close[order], thin[order], came_by[order], formed
 
 
 def _pair_blocks(
