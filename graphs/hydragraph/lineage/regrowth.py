@@ -135,13 +135,16 @@ class Regrowth:
     @cached_property
     def summary(self) -> dict[str, float | int | None]:
         """clusters with closings, waves, and the figures of `clusters` over all of them."""
-        figures = self.closings.select(*_figures()).row(0, named=True)
-        return {"clusters": self.closings["cluster_id"].n_unique(), "waves": self.waves.height, **figures}
+        return {"clusters": self.closings["cluster_id"].n_unique(), "waves": self.waves.height, **self._over_all}
+
+    @cached_property
+    def _over_all(self) -> dict[str, float | int | None]:
+        return self.closings.select(*_figures()).row(0, named=True)
 
     @property
     def sentence(self) -> str:
         """The summary in words."""
-        found = self.summary
+        found = self._over_all
         closed, replaced = found["closed"] or 0, found["replaced"] or 0
         if not closed:
             return "No account was closed."

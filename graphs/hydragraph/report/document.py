@@ -52,9 +52,13 @@ class Limits:
     lines: int = 60
 
 
+_MEMBER = ["account_id", "membership", "bits", "created_at", "first_seen", "last_seen", "closed_at", "close_reason",
+    "events", "tokens"]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Section:
-    """One cluster as the templates want it: its row, and shown rows with the number there are."""
+    """One cluster as the templates want it: its row, and shown rows with the number there are (members: `_MEMBER`)."""
 
     row: Mapping[str, Any]
     anchor: str
@@ -64,7 +68,7 @@ class Section:
     by_kind: Sequence[Mapping[str, Any]]
     evidence: Sequence[Mapping[str, Any]]
     evidence_total: int
-    members: Sequence[Mapping[str, Any]]
+    members: Sequence[Sequence[Any]]
     members_total: int
     lineage: Sequence[Mapping[str, Any]]
     lineage_total: int
@@ -81,7 +85,9 @@ class Section:
 def document(case: Case, limits: Limits = Limits()) -> str:
     """The whole report of `case` as HTML text; the same case and limits give the same text."""
     clusters = _in_order(case.clusters)
-    shown = clusters[: limits.clusters]
+    shown = clusters.head(limits.clusters).to_dicts()
+    fits = pl.col("assessment").eq_missing("explained")
+    leads, explained = clusters.filter(~fits), clusters.filter(fits)
     anchors = {row["cluster_id"]: _anchor(row["cluster_id"], i) for i, row in enumerate(shown)}
     kinds = kind_order(case.links["kind"].drop_nulls().unique().to_list())
     environment = _environment()
@@ -99,12 +105,14 @@ def document(case: Case, limits: Limits = Limits()) -> str:
         kinds=kinds,
         limits=limits,
         anchors=anchors,
-        leads=[row for row in clusters if row["assessment"] != "explained"],
-        explained=[row for row in clusters if row["assessment"] == "explained"],
+        leads=leads.head(limits.leads).to_dicts(),
+        leads_total=leads.height,
+        explained=explained.head(limits.leads).to_dicts(),
+        explained_total=explained.height,
         found=_found(case, clusters),
         read=_read(case),
         sections=_sections(case, shown, anchors, kinds, limits),
-        cluster_total=len(clusters),
+        cluster_total=clusters.height,
     )
 
 
@@ -114,10 +122,11 @@ def script_json(value: Any) -> str:
     return dumped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _in_order(clusters: pl.DataFrame) -> list[dict[str, Any]]:
+def _in_order(clusters: pl.DataFrame) -> pl.DataFrame:
     """Clusters by assessment; inside one assessment as the case has them, strongest first."""
     rank = {name: i for i, name in enumerate(ASSESSMENTS)}
-    return sorted(clusters.to_dicts(), key=lambda row: rank.get(row["assessment"], len(rank)))
+    place = pl.col("assessment").replace_strict(rank, default=len(rank), return_dtype=pl.Int64)
+    return clusters.sort(place, maintain_order=True)
 
 
 def _anchor(cluster_id: str, position: int) -> str:
@@ -161,25 +170,27 @@ def _section(
     picture = draw(members, links, kinds, shared=shared, nodes=limits.nodes, edges=limits.links)
     lineage = part["lineage"].sort("bits", "parent", "child", descending=[True, False, False], nulls_last=True)
     takedown = part["takedown"].sort("step")
+    evidence, steps = shared.head(limits.identifiers), takedown.head(limits.steps)
+    labels = _labels(evidence, steps, picture.identifiers)
     return Section(
         row=row,
         anchor=anchor,
         **_signals(row, part["signals"]),
         by_kind=_by_kind(links, shared),
-        evidence=masked(shared.head(limits.identifiers)),
+        evidence=_with_labels(evidence, labels),
         evidence_total=shared.height,
-        members=members.head(limits.members).to_dicts(),
+        members=members.select(_MEMBER).head(limits.members).rows(),
         members_total=members.height,
         lineage=lineage.head(limits.steps).to_dicts(),
         lineage_total=lineage.height,
         regrowth=Regrowth(part["members"], lineage, links).sentence,
-        takedown=masked(takedown.head(limits.steps)),
+        takedown=_with_labels(steps, labels),
         takedown_total=takedown.height,
         plan=plan_sentence(takedown, members.height),
         # nothing is to be blocked where an innocent explanation fits
         chokepoint="" if row["assessment"] == "explained" else cut_cluster(links).sentence(identifiers.mask_value),
         picture=picture,
-        picture_json=_trusted(script_json(_picture_data(picture))),
+        picture_json=_trusted(script_json(_picture_data(picture, labels))),
         lifespans=lifespans(members, lineage, limit=limits.lines),
     )
 
@@ -219,19 +230,26 @@ def _by_kind(links: pl.DataFrame, shared: pl.DataFrame) -> list[dict[str, Any]]:
 
 def masked(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Rows of `frame` with `label`, the masked value, in place of `value`; the raw value goes no further."""
-    labels: dict[tuple[str, str], str] = {}
-    for (kind,), part in frame.select("kind", "value").unique().partition_by("kind", as_dict=True).items():
-        labels |= {
-            (str(kind), raw): label
-            for raw, label in zip(part["value"], identifiers.mask(str(kind), part["value"]), strict=True)
-        }
+    return _with_labels(frame, _labels(frame))
+
+
+_Labels = Mapping[tuple[str, str], str]
+
+
+def _labels(*frames: pl.DataFrame) -> _Labels:
+    """The masked value of each kind and value of `frames`."""
+    known = {key for frame in frames for key in zip(frame["kind"].to_list(), frame["value"].to_list(), strict=True)}
+    return {(kind, raw): identifiers.mask_value(kind, raw) for kind, raw in known}
+
+
+def _with_labels(frame: pl.DataFrame, labels: _Labels) -> list[dict[str, Any]]:
     rows = frame.to_dicts()
     for one in rows:
         one["label"] = labels[one["kind"], one.pop("value")]
     return rows
 
 
-def _picture_data(picture: Picture) -> dict[str, Any]:
+def _picture_data(picture: Picture, labels: _Labels) -> dict[str, Any]:
     """What the viewer gets: nothing but what the tables show, identifiers masked, hidden characters made visible."""
     at = picture.place.tolist()
     used = {kind: i for i, kind in enumerate(picture.kinds)}
@@ -257,7 +275,7 @@ def _picture_data(picture: Picture) -> dict[str, Any]:
             text.count(row["accounts"]),
             text.bits(row["bits"]),
         ]
-        for i, row in enumerate(masked(picture.identifiers))
+        for i, row in enumerate(_with_labels(picture.identifiers, labels))
     ]
     return {
         "kinds": [[i, text.visible(identifiers.kind(picture.kinds[i]).title)] for i in picture.present],
@@ -267,20 +285,18 @@ def _picture_data(picture: Picture) -> dict[str, Any]:
     }
 
 
-def _found(case: Case, clusters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _found(case: Case, clusters: pl.DataFrame) -> dict[str, Any]:
     """How many clusters and accounts of each assessment, and what the strongest claim rests on."""
-    groups = {name: [row for row in clusters if row["assessment"] == name] for name in ASSESSMENTS}
-    chances = [r["expected_by_chance"] for r in groups["coordinated"] if r["expected_by_chance"] is not None]
-    scores = [r["score"] for r in groups["coordinated"] if r["score"] is not None]
+    groups = {name: clusters.filter(pl.col("assessment") == name) for name in ASSESSMENTS}
     return {
-        "clusters": {name: len(rows) for name, rows in groups.items()},
-        "accounts": {name: sum(row["size"] or 0 for row in rows) for name, rows in groups.items()},
-        "leads": len(groups["coordinated"]) + len(groups["review"]),
-        "reviewed": sum(row["review_state"] not in (None, "unreviewed") for row in clusters),
+        "clusters": {name: rows.height for name, rows in groups.items()},
+        "accounts": {name: int(rows["size"].sum()) for name, rows in groups.items()},
+        "leads": groups["coordinated"].height + groups["review"].height,
+        "reviewed": int((clusters["review_state"] != "unreviewed").sum()),
         "read": case.accounts.height,
         "unclustered": int(case.accounts["cluster_id"].null_count()),
-        "chance": max(chances, default=None),
-        "weakest": min(scores, default=None),
+        "chance": groups["coordinated"]["expected_by_chance"].max(),
+        "weakest": groups["coordinated"]["score"].min(),
     }
 
 
