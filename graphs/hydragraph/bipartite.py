@@ -106,13 +106,19 @@ class BipartiteGraph:
         0 where the account uses every identifier of the kind once, because then shares say nothing but how many there
         are. Shape (links,), in the order of `users.indices`.
         """
-        identifier = self.links["identifier"].to_numpy()
+        if self.links.is_empty():
+            return np.zeros(0, np.float32)
         count = np.maximum(self.links["count"].fill_null(1).to_numpy(), 1)
-        of = self.links["account"].to_numpy().astype(np.int64) * max(len(self.kinds), 1) + self.kind_code[identifier]
-        total = np.bincount(of, weights=count)
-        once = (total == np.bincount(of))[of]
+        # the links of an account to the identifiers of one kind stand together
+        of_kind = self.kind_code.astype(np.int8)[self.links["identifier"].to_numpy()]
+        new = np.ones(len(count), bool)
+        new[1:] = (np.diff(self.links["account"].to_numpy()) != 0) | (np.diff(of_kind) != 0)
+        start = np.flatnonzero(new)
+        number = np.diff(np.append(start, len(count)))
+        total = np.add.reduceat(count, start)
+        often = np.flatnonzero(np.repeat(total != number, number))
         share = np.zeros(len(count), np.float32)
-        share[~once] = np.log2(count[~once] / total[of[~once]])
+        share[often] = np.log2(count[often] / np.repeat(total, number)[often])
         return share[self.by_identifier]
 
     @cached_property
