@@ -40,6 +40,9 @@ KINDS = {
     "no ring": {"scenario": "innocent"},
 }
 
+ABLATED = ("every tactic", "without templates", "no ring")
+"""Kinds of worlds that are analysed again with one part taken out at a time: one seed, 60,000 accounts or nearest."""
+
 CURVE_ACCOUNTS = 20_000
 CURVES: dict[str, tuple[str, tuple[float, ...]]] = {
     "camouflage": ("share of bursts through carriers and VPN exits", (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)),
@@ -57,13 +60,16 @@ def gather(sizes: Sequence[int], seeds: Sequence[int], curves: bool, command: st
     """Measure everything that is wanted; the largest worlds come last."""
     rows: list[Row] = []
     peers = []
+    near = min(sizes, key=lambda size: abs(size - 60_000))
     turned = [*(_curve(name, seeds, say) for name in CURVES), _modes(seeds, say)] if curves else []
     for size in sorted(sizes):
         used = seeds[:1] if size > LARGE else seeds
         for kind, given in KINDS.items():
             if (size > LARGE and kind in NOT_LARGE) or (size < min(60_000, max(sizes)) and kind != "every tactic"):
                 continue
-            runs = [measured(World(accounts=size, seed=seed, **given), say) for seed in used]  # type: ignore[arg-type]
+            worlds = [World(accounts=size, seed=seed, **given) for seed in used]  # type: ignore[arg-type]
+            first = worlds[0] if size == near and kind in ABLATED else None
+            runs = [measured(world, say, ablated=world == first) for world in worlds]
             rows.append(Row(f"{size:,}, {kind}", runs, pooled(runs)))
             if kind == "every tactic":
                 peers.append((rows[-1].title, runs, [peers_measured(run.world, say) for run in runs]))

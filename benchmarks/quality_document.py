@@ -15,6 +15,7 @@ import polars as pl
 import hydragraph as hg
 from hydragraph.quality import RESAMPLES
 from peers import PEERS
+from quality_ablation import ablation_section
 from quality_runs import ORACLE, Run, code_digest, share
 from quality_takedown import takedown_section
 
@@ -79,6 +80,7 @@ def document(results: Results, figures: str) -> str:
         _groups([*rings, *none]),
         _fates(rings),
         takedown_section((row.title, [run.takedown for run in row.runs]) for row in rings),
+        ablation_section((row.title, row.runs[0].ablation) for row in [*rings, *none]),
         _score(rings, figures),
         _curves(results.curves, figures),
         _peers(results.peers),

@@ -29,12 +29,14 @@ from hydragraph.report.files import write_whole
 from hydragraph.schema import OUTPUT
 from hydragraph.worlds import add_camouflage
 from peers import PEERS, Peer, flagged
+from quality_ablation import ablations
 from quality_takedown import takedown_counts
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "out" / "bench-quality"
 
 _LIBRARY = ROOT / "graphs" / "hydragraph"
+_PARTS_OF_THIS = ("quality_runs.py", "quality_takedown.py", "quality_ablation.py")
 _NO_MATTER = {"report", "exports", "tracking", "memory"}  # modules that cannot change what is measured
 
 ORACLE = "oracle"
@@ -74,13 +76,15 @@ class World:
 @dataclass(frozen=True)
 class Run:
     """A world, measured. evaluation: `Evaluation.to_dict()`. oracle: counts as of a peer, had an oracle chosen among the
-    clusters of the case. rows: of the world's tables. seconds, memory: of `analyze` without the report."""
+    clusters of the case. ablation: counts as of a peer with everything and without each part; empty where that was not
+    asked for. rows: of the world's tables. seconds, memory: of `analyze` without the report."""
 
     world: World
     folder: Path
     evaluation: dict[str, Any]
     oracle: dict[str, tuple[float, float]]
     takedown: dict[str, int]
+    ablation: dict[str, dict[str, tuple[float, float]]]
     rows: dict[str, int]
     seconds: float
     memory: int
@@ -101,10 +105,11 @@ class Run:
         return (row["hits"] or 0.0, row["out_of"] or 0.0)
 
 
-def measured(world: World, say: Callable[[str], None]) -> Run:
-    """Simulate, analyse and evaluate a world, or read what was kept of it."""
+def measured(world: World, say: Callable[[str], None], *, ablated: bool = False) -> Run:
+    """Simulate, analyse and evaluate a world, or read what was kept of it. ablated: also without each part."""
     folder = KEPT / f"{world.name}-{code_digest()}"
-    if not (folder / "run.json").is_file():
+    path = folder / "run.json"
+    if not path.is_file() or (ablated and not json.loads(path.read_text("utf-8"))["ablation"]):
         start = perf_counter()
         with _made(world) as (source, rows):
             built = perf_counter()
@@ -115,15 +120,16 @@ def measured(world: World, say: Callable[[str], None]) -> Run:
                 "world": asdict(world), "rows": rows, "evaluation": found.to_dict(),
                 "oracle": _oracle(case, pl.read_parquet(source / "truth.parquet"), source.parent),
                 "takedown": takedown_counts(case, source),
+                "ablation": _ablation(source, say) if ablated else {},
                 "seconds": sum(s["seconds"] for s in stages), "memory": max(s["peak_memory_bytes"] for s in stages),
             }  # fmt: skip
             folder.mkdir(parents=True, exist_ok=True)
             _slim(case, folder / "case")
             shutil.copyfile(source / "truth.parquet", folder / "truth.parquet")
-            write_whole(folder / "run.json", json.dumps(kept).encode())
+            write_whole(path, json.dumps(kept).encode())
         say(f"{world.name}: made in {built - start:.0f} s, analysed in {kept['seconds']:.0f} s")
-    kept = json.loads((folder / "run.json").read_text("utf-8"))
-    measures = (kept[name] for name in ("evaluation", "oracle", "takedown", "rows", "seconds", "memory"))
+    kept = json.loads(path.read_text("utf-8"))
+    measures = (kept[name] for name in ("evaluation", "oracle", "takedown", "ablation", "rows", "seconds", "memory"))
     return Run(world, folder, *measures)
 
 
@@ -174,10 +180,20 @@ def _oracle(case: hg.Case, truth: pl.DataFrame, folder: Path) -> dict[str, tuple
     return _counts(truth, number, flagged(number, (truth["label"] == 1).to_numpy()), folder / "oracle")
 
 
+def _ablation(source: Path, say: Callable[[str], None]) -> dict[str, dict[str, tuple[float, float]]]:
+    """The counts with everything and without each part."""
+    truth = pl.read_parquet(source / "truth.parquet").sort("account_id")
+    found = {}
+    for part, label, accused in ablations(source):
+        found[part] = _counts(truth, label, accused, source.parent / f"ablation-{part.replace(' ', '-')}")
+    say(f"{len(found)} runs with parts taken out")
+    return found
+
+
 def _counts(truth: pl.DataFrame, label: Any, accused: Any, folder: Path) -> dict[str, tuple[float, float]]:
     found = hg.evaluate(_case_of(truth["account_id"], label, accused, folder), truth, resamples=0)
     rows = {(r["measure"], r["of"]): (r["hits"], r["out_of"]) for r in found.headline.to_dicts()}
-    return {measure: rows[measure, of] for measure, of in COUNTED}
+    return {measure: (rows[measure, of][0] or 0.0, rows[measure, of][1] or 0.0) for measure, of in COUNTED}
 
 
 def _case_of(accounts: pl.Series, label: Any, accused: Any, out: Path) -> hg.Case:
@@ -253,7 +269,7 @@ def _made(world: World) -> Iterator[tuple[Path, dict[str, int]]]:
 def code_digest() -> str:
     """Twelve hexadecimal digits of the code that makes worlds, analyses and measures them, and of this file."""
     files = (p for p in _LIBRARY.rglob("*.py") if p.relative_to(_LIBRARY).with_suffix("").parts[0] not in _NO_MATTER)
-    return _digest([*files, Path(__file__), Path(__file__).with_name("quality_takedown.py")])
+    return _digest([*files, *map(Path(__file__).with_name, _PARTS_OF_THIS)])
 
 
 def _digest(files: Iterable[Path]) -> str:

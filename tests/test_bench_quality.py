@@ -13,7 +13,7 @@ import pytest
 from hand import graph_of
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("peers", "quality_takedown", "quality_runs", "quality_document", "quality")
+MODULES = ("peers", "quality_takedown", "quality_ablation", "quality_runs", "quality_document", "quality")
 
 
 @pytest.fixture
@@ -129,6 +129,9 @@ def test_a_whole_run_in_small(
         "## Where it falls short",
     ]
     assert "not for reports" in text
+    assert "## What each part adds" in text
+    # four figures for each of the two worlds with rings, one for that without
+    assert re.search(r"^\| without hypotheses \|( [\d.,-]+ \|){9}$", text, re.M)
     for picture in re.findall(r"\((figures/[^)]+)\)", text):
         assert (out.parent / picture).stat().st_size > 10_000
     assert not [line for line in text.splitlines() if "None" in line or "nan" in line]
@@ -150,3 +153,50 @@ def test_plans_carried_out_on_a_world(bench: dict[str, Any], tmp_path: Path) -> 
     assert counts["ring_hit"] + counts["innocent_inside"] >= counts["stopped"]
     section = bench["quality_takedown"].takedown_section([("6,000", [counts, counts])])
     assert f"| 6,000 | {2 * counts['clusters']:,} | {2 * counts['steps']:,} |" in section
+
+
+def test_each_part_taken_out_of_a_world_and_put_back(bench: dict[str, Any], tmp_path: Path) -> None:
+    import hydragraph as hg
+    from hydragraph import assess, communities, evidence, ties
+    from hydragraph.bipartite import BipartiteGraph
+
+    places = [(module, name) for module in (assess, communities, evidence, ties) for name in vars(module)]
+    before = [getattr(module, name) for module, name in places]
+    focus = vars(BipartiteGraph)["focus"]
+    hg.simulate(tmp_path / "world", accounts=6_000, seed=4)
+    ablation = bench["quality_ablation"]
+
+    found = {part: (label, accused) for part, label, accused in ablation.ablations(tmp_path / "world")}
+
+    assert all(getattr(module, name) is was for (module, name), was in zip(places, before, strict=True))
+    assert vars(BipartiteGraph)["focus"] is focus
+    assert list(found) == [ablation.EVERYTHING, *ablation.PARTS]
+    label, accused = found[ablation.EVERYTHING]
+    case = hg.analyze(tmp_path / "world", tmp_path / "case")
+    said = case.accounts.sort("account_id")["assessment"]
+    assert accused.tolist() == (said == "coordinated").fill_null(False).to_list()
+    # these three only judge the same clusters otherwise, and two of them cannot clear anybody
+    for part in ("hypotheses", "chance", "source shares"):
+        assert np.array_equal(found[part][0], label)
+    for part in ("hypotheses", "chance"):
+        assert (found[part][1] >= accused).all()
+    assert found["hypotheses"][1].sum() > accused.sum()
+    # and these find other clusters; attached accounts are in none when nobody is attached
+    for part in ("calibration", "discounts", "joining", "time"):
+        assert not np.array_equal(found[part][0], label)
+    assert (found["joining"][0] >= 0).sum() < (label >= 0).sum()
+
+
+def test_what_each_part_adds_in_a_table(bench: dict[str, Any]) -> None:
+    ablation = bench["quality_ablation"]
+    full = {"precision": (9.0, 10.0), "recall": (9.0, 12.0), "rings_whole": (1.0, 2.0)}
+    rings = dict.fromkeys([ablation.EVERYTHING, *ablation.PARTS], full)
+    rings["time"] = full | {"precision": (0.0, 0.0), "recall": (0.0, 12.0)}
+    none = {part: {"precision": (0.0, 7.0), "recall": (0.0, 0.0), "rings_whole": (0.0, 0.0)} for part in rings}
+
+    section = ablation.ablation_section([("mixed", rings), ("not ablated", {}), ("no ring", none)])
+
+    assert "| everything | 0.900 | 0.750 | 0.500 | 1 | 7 |" in section
+    assert "| without time | - | 0.000 | 0.500 | 0 | 7 |" in section
+    assert "not ablated" not in section
+    assert ablation.ablation_section([("not ablated", {})]) == ""

@@ -1,0 +1,164 @@
+"""What each part of the method adds: the steps of `analyze` with all parts, and again with one part taken out at a time.
+
+The library has no switch for a part. It is taken out here, by patches that are undone when the run is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+import hydragraph.assess
+import hydragraph.communities
+import hydragraph.evidence
+import hydragraph.ties
+from hydragraph.activity import Activity, read_activity
+from hydragraph.assess import SMALLEST_LEAD, assess
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.chance import found_by_chance
+from hydragraph.communities import find_clusters
+from hydragraph.evidence import weigh
+from hydragraph.links import read_links
+from hydragraph.loaders import open_source
+from hydragraph.settings import Settings
+from hydragraph.signals import look, measure
+from hydragraph.ties import find_ties
+
+EVERYTHING = "everything"
+
+PARTS = {
+    "calibration": "the declared worth of each kind stands, whatever the source shows",
+    "discounts": "further identifiers of a kind count in full, declared shared ranges like others, and neither how many"
+    " identifiers an account uses nor how much it uses each counts",
+    "joining": "no cores are merged and no account is attached",
+    "blocks": "no cores of accounts that only waves of work hold together",
+    "time": "no synchrony, in ties, clusters or signals; and so no blocks",
+    "chance": "as if no cluster were expected by chance",
+    "source shares": "each hypothesis as common as declared, whatever the source shows",
+    "hypotheses": f"every cluster of at least {SMALLEST_LEAD} accounts is accused, with fewer than one as strong expected"
+    " by chance",
+}
+"""Parts by name, and what remains when each is taken out."""
+
+Counts = Mapping[str, tuple[float, float]]
+"""Measure -> its two counts: hits, and what they are out of."""
+
+
+def _all_zero(graph: BipartiteGraph) -> NDArray[np.float32]:
+    return np.zeros(graph.links.height, np.float32)
+
+
+def _no_breadth(graph: BipartiteGraph, key: NDArray[np.int64], kind: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.zeros(len(key), np.int64)
+
+
+def _no_blocks(_: BipartiteGraph, label: NDArray[np.int64], *__: object) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    return label, np.zeros(len(label))
+
+
+def _not_merged(_: BipartiteGraph, label: NDArray[np.int64], *__: object) -> NDArray[np.int64]:
+    return label
+
+
+def _not_attached(
+    _: BipartiteGraph, __: object, label: NDArray[np.int64], *___: object
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    return label, np.zeros(len(label))
+
+
+_PATCHES: dict[str, tuple[tuple[object, str, object], ...]] = {
+    "calibration": ((hydragraph.evidence, "_LARGEST_SHIFT", 0.0),),
+    "discounts": (
+        (hydragraph.evidence, "KNOWN_SHARED_BITS", 0.0),
+        (hydragraph.ties, "_breadth", _no_breadth),
+        # a property goes before what a graph has cached, and the rewired graph has it, too
+        (BipartiteGraph, "focus", property(_all_zero)),
+    ),
+    "joining": (
+        (hydragraph.communities, "merge_cores", _not_merged),
+        (hydragraph.communities, "attach", _not_attached),
+    ),
+    "blocks": ((hydragraph.communities, "find_blocks", _no_blocks),),
+    "source shares": ((hydragraph.assess, "DECLARED_CLUSTERS", 1e15),),
+}
+
+
+def accused(
+    graph: BipartiteGraph, activity: Activity | None, without: str | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Cluster of each account, -1 for none, and whether it is accused, as `analyze` finds them but for one part."""
+    settings = Settings()
+    with ExitStack() as patched:
+        for where, name, value in _PATCHES.get(without or "", ()):
+            patched.enter_context(patch.object(where, name, value))
+        evidence = weigh(graph, settings)
+        if without == "discounts":
+            evidence = replace(evidence, further=evidence.bits)
+        times = None if without == "time" else activity
+        clusters = find_clusters(graph, evidence, find_ties(graph, evidence, times), times)
+        view = look(graph, evidence, clusters, activity)
+        chance = found_by_chance(graph, evidence, settings).expected(clusters)
+        if without == "chance":
+            chance = np.zeros_like(chance)
+        if without == "hypotheses":
+            chosen = (view.size >= SMALLEST_LEAD) & (chance < 1)
+        else:
+            measured = {n: m for n, m in measure(view).items() if (without, n) != ("time", "synchrony")}
+            chosen = np.array([a == "coordinated" for a in assess(view, measured, chance).assessment], bool)
+    return clusters.label, (clusters.label >= 0) & np.append(chosen, False)[clusters.label]
+
+
+def ablations(source: Path) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.bool_]]]:
+    """EVERYTHING and each of PARTS taken out: its name, the cluster of each account by id, whether it is accused."""
+    graph, requests = read_links(open_source(source), Settings())
+    activity = read_activity(requests, graph.accounts.height)
+    yield EVERYTHING, *accused(graph, activity)
+    for part in PARTS:
+        yield part, *accused(graph, activity, part)
+
+
+def ablation_section(worlds: Iterable[tuple[str, Mapping[str, Counts]]]) -> str:
+    """The section about what each part adds. worlds: title, and the counts of EVERYTHING and without each of PARTS."""
+    every = [(title, counts) for title, counts in worlds if counts]
+    if not every:
+        return ""
+    columns: list[tuple[str, Callable[[str], str]]] = []
+    for title, counts in every:
+        if counts[EVERYTHING]["recall"][1]:
+            for name, measure_ in (("precision", "precision"), ("recall", "recall"), ("rings whole", "rings_whole")):
+                columns.append((f"{title}: {name}", lambda p, c=counts, m=measure_: _share(*c[p][m])))  # type: ignore[misc]
+        columns.append((f"{title}: innocent accounts accused", lambda p, c=counts: _wrong(c[p])))  # type: ignore[misc]
+    lines = [
+        [EVERYTHING if part == EVERYTHING else f"without {part}", *(show(part) for _, show in columns)]
+        for part in (EVERYTHING, *PARTS)
+    ]
+    head = ["", *(name for name, _ in columns)]
+    return "\n".join(
+        [
+            "## What each part adds",
+            "",
+            "The same worlds, analysed again with one part taken out at a time, on the first seed only. What a part adds"
+            " is the difference from the first row; parts overlap, so the differences do not add up.",
+            "",
+            *(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines]),
+            "",
+            *(f"- Without {part}: {meaning}." for part, meaning in PARTS.items()),
+            "",
+        ]
+    )
+
+
+def _wrong(counts: Counts) -> str:
+    right, said = counts["precision"]
+    return f"{said - right:,.0f}"
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.3f}" if whole else "-"
