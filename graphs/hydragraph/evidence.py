@@ -67,9 +67,9 @@ def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
 
     The prior log-odds of a kind with chance_bits c and d accounts is TOGETHER_BITS - c - log2(d / 2): of d accounts on
     one identifier each belongs with about the same number of others, however many strangers are there. Per kind and
-    level, up to 4,000 identifiers and 20 pairs of each (or 2,000 in all) are looked up; where at least 200 pairs were seen, the prior
-    moves towards logit2(corroborated / (pairs * 0.5)), by at most 3 bits. Kinds that corroborate nothing (a source with
-    one kind) keep their prior. Ranges inside declared shared infrastructure are worth 4 bits less.
+    level, up to 4,000 identifiers and 20 pairs of each (or 2,000 in all) are looked up; where at least 200 pairs were
+    seen, the prior moves towards logit2(corroborated / (pairs * 0.5)), by at most 3 bits. Kinds that corroborate nothing
+    (a source with one kind) keep their prior. Ranges inside declared shared infrastructure are worth 4 bits less.
     Not checked: whether the kinds are independent; see ties.py for what that costs.
     """
     degree = graph.degree
