@@ -5,17 +5,24 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hydragraph.takedown.uses import STEP_COST, Pairs, spread
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 _PRICED_LINKS = 100_000
 """Links of a cluster up to which the linear programme is solved for the best prices."""
 
 _SIMPLEX_STEPS = 20_000
 """Steps of the simplex method at most; a limit of time would make the plan depend on the machine."""
+
+_LINKS_TOGETHER = 4_000
+"""Links of the linear programmes that are solved as one for their bounds."""
 
 _SEARCHED_LINKS = 200
 """Links up to which a gap that is left is closed by a search for the best plan."""
@@ -54,16 +61,56 @@ class Cover:
         return int(self.cost[taken].sum()) + STEP_COST * int((~held).sum())
 
 
-def covered(problem: Cover, limit: int) -> tuple[NDArray[np.int64], int, int]:
-    """The sets to take in their order, the cost with the members they leave, and a cost that no cover undercuts.
+def covered(problems: Sequence[Cover], limits: Sequence[int]) -> list[tuple[NDArray[np.int64], int, int]]:
+    """Of each problem the sets to take in their order, the cost with the members they leave, and a cost that no cover
+    undercuts.
 
-    limit: largest collateral of all sets taken.
+    limits: largest collateral of all sets taken, of each problem.
     """
-    taken = _without_needless(problem, _greedy(problem, limit))
-    bound = _certified(problem, taken)
-    if problem.price(taken) > bound and len(problem.member) <= _PRICED_LINKS:
-        taken, bound = _improved(problem, taken, bound, limit)
-    return _in_order(problem, taken), problem.price(taken), bound
+    plans = [_without_needless(one, _greedy(one, limit)) for one, limit in zip(problems, limits, strict=True)]
+    bounds = [_certified(one, taken) for one, taken in zip(problems, plans, strict=True)]
+    prices = [one.price(taken) for one, taken in zip(problems, plans, strict=True)]
+    unsure = [i for i, one in enumerate(problems) if prices[i] > bounds[i] and len(one.member) <= _PRICED_LINKS]
+    for some in _together(problems, unsure):
+        for i, lower in zip(some, _least([problems[i] for i in some]), strict=True):
+            bounds[i] = max(bounds[i], lower)
+    for i in unsure:
+        if prices[i] > bounds[i]:
+            plans[i], bounds[i] = _improved(problems[i], plans[i], bounds[i], limits[i])
+    return [
+        (_in_order(one, taken), one.price(taken), bound)
+        for one, taken, bound in zip(problems, plans, bounds, strict=True)
+    ]
+
+
+def _together(problems: Sequence[Cover], which: Sequence[int]) -> list[list[int]]:
+    """`which` in runs of few links: one call of HiGHS costs more than its work on a small problem."""
+    runs: list[list[int]] = []
+    room = 0
+    for i in which:
+        links = len(problems[i].member)
+        if links > room:
+            runs.append([])
+            room = _LINKS_TOGETHER
+        runs[-1].append(i)
+        room -= links
+    return runs
+
+
+def _least(problems: Sequence[Cover]) -> list[int]:
+    """The bound that the linear programme gives for each problem, solved as one: its least value is one number, in
+    whatever company, while the shares that reach it need not be. 0 where it is not solved."""
+    sets, members = (np.cumsum([0, *of]) for of in ([len(one.cost) for one in problems], [o.members for o in problems]))
+    holder = np.concatenate([one.holder + before for one, before in zip(problems, sets.tolist(), strict=False)])
+    first = np.append(0, np.cumsum(np.concatenate([np.diff(one.first) for one in problems])))
+    cost = np.concatenate([one.cost for one in problems])
+    found = _programme(cost, holder, first)
+    if found.status != 0:
+        return [0] * len(problems)
+    spent, closed = cost * found.x[: sets[-1]], STEP_COST * found.x[sets[-1] :]
+    least = np.add.reduceat(spent, sets[:-1]) + np.add.reduceat(closed, members[:-1])
+    bounds: list[int] = np.ceil(least - _SURE).astype(np.int64).tolist()
+    return bounds
 
 
 def _greedy(problem: Cover, limit: int, among: list[int] | None = None, begin: Sequence[int] = ()) -> list[int]:
@@ -184,22 +231,37 @@ def _cheaper(problem: Cover, taken: list[int], other: list[int], limit: int) -> 
 
 def _solved(problem: Cover, limit: int | None) -> tuple[NDArray[np.float64], int]:
     """How much of each set is taken, and the lower bound: of whole sets under `limit`, or of shares without it."""
-    from scipy.optimize import Bounds, LinearConstraint, linprog, milp
-    from scipy.sparse import csr_array, eye_array, hstack
-
     sets, members = len(problem.cost), problem.members
-    cover = csr_array((np.ones(len(problem.holder)), problem.holder, problem.first), shape=(members, sets))
-    rows = hstack([cover, eye_array(members)])
-    cost = np.append(problem.cost, np.full(members, STEP_COST))
     if limit is None:
-        steps = {"maxiter": _SIMPLEX_STEPS}
-        found = linprog(cost, A_ub=-rows, b_ub=-np.ones(members), method="highs-ds", options=steps)
+        found = _programme(problem.cost, problem.holder, problem.first)
         lower = found.fun if found.status == 0 else None
     else:
+        from scipy.optimize import Bounds, LinearConstraint, milp
+
         hits = LinearConstraint(np.append(problem.collateral, np.zeros(members))[None, :], ub=limit)
         whole = np.append(np.ones(sets), np.zeros(members))
+        rows, cost = _rows(sets, problem.holder, problem.first), np.append(problem.cost, np.full(members, STEP_COST))
         kept = [LinearConstraint(rows, lb=1), hits]
         found = milp(cost, integrality=whole, bounds=Bounds(0, 1), constraints=kept)
         lower = found.mip_dual_bound
     taken = np.zeros(sets) if found.x is None else found.x[:sets]
     return taken, 0 if lower is None or not np.isfinite(lower) else int(np.ceil(lower - _SURE))
+
+
+def _rows(sets: int, holder: NDArray[np.int64], first: NDArray[np.int64]) -> csr_array:
+    """A row a member: the sets that hold it, and a column of its own for closing it by itself."""
+    from scipy.sparse import csr_array
+
+    members = len(first) - 1
+    column = np.insert(holder, first[1:], sets + np.arange(members))
+    return csr_array((np.ones(len(column)), column, first + np.arange(members + 1)), shape=(members, sets + members))
+
+
+def _programme(cost: NDArray[np.int64], holder: NDArray[np.int64], first: NDArray[np.int64]) -> Any:
+    """The linear programme of a cover, by the dual simplex method: shares of the sets, then of closing each member."""
+    from scipy.optimize import linprog
+
+    members = len(first) - 1
+    prices = np.append(cost, np.full(members, STEP_COST))
+    rows, steps = -_rows(len(cost), holder, first), {"maxiter": _SIMPLEX_STEPS}
+    return linprog(prices, A_ub=rows, b_ub=-np.ones(members), method="highs-ds", options=steps)

@@ -104,11 +104,12 @@ def plan_takedown(uses: Uses, *, max_collateral: int, max_share: float) -> Plans
     cost = size * STEP_COST
     least = cost.copy()
     at = np.flatnonzero(may)
-    for start, end in _runs(pairs.cluster[at]):
-        problem = Cover.of(pairs, at[start:end])
-        number = int(pairs.cluster[at[start]])
+    runs = _runs(pairs.cluster[at])
+    numbers = [int(pairs.cluster[at[start]]) for start, _ in runs]
+    problems = [Cover.of(pairs, at[start:end]) for start, end in runs]
+    found = covered(problems, [int(max_share * int(size[number]) + _SURE) for number in numbers])
+    for (start, end), number, problem, (taken, price, bound) in zip(runs, numbers, problems, found, strict=True):
         alone = int(size[number]) - problem.members
-        taken, price, bound = covered(problem, int(max_share * int(size[number]) + _SURE))
         cost[number] = price + alone * STEP_COST
         least[number] = bound + alone * STEP_COST
         chosen += at[start:end][taken].tolist()

@@ -135,7 +135,7 @@ def takedown_table(
     used, coded = np.unique(graph.links["identifier"].to_numpy()[wanted], return_inverse=True)
     known = graph.identifiers[used]
     member = np.searchsorted(members, graph.links["account"].to_numpy()[wanted])
-    count = graph.links["count"].fill_null(1).to_numpy()[wanted]
+    count = graph.links["count"].gather(wanted).fill_null(1).to_numpy()
     kind = member * max(len(graph.kinds), 1) + graph.kind_code[used][coded]
     uses = Uses(
         clusters.label[members],
