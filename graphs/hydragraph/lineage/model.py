@@ -44,12 +44,15 @@ def fit(known: Lives, pairs: Pairs, shared: Shared, places: tuple[Ints, Ints]) -
     hours = (last - since) / HOUR + 1.0
     of_began = known.label[began]
     arrivals = np.bincount(of_began[known.begin[began] > since[of_began]], minlength=number)
-    a, b = np.searchsorted(ended, pairs.a), np.unique(pairs.b, return_inverse=True)[1]
+    a, b = np.searchsorted(ended, pairs.a), (np.cumsum(np.bincount(pairs.b) > 0) - 1)[pairs.b]
     combination, combined = np.unique(shared.both, return_inverse=True)
     kinds = int(combination.max(initial=0)).bit_length()
     has = (combination[None, :] >> np.arange(kinds)[:, None] & 1).astype(bool)
     combined += at * len(combination)
-    entries = [np.flatnonzero(shared.kind == k) for k in range(kinds)]
+    entries = []
+    for k in range(kinds):
+        entry = np.flatnonzero(shared.kind == k)
+        entries.append((shared.at[entry], at[shared.at[entry]], shared.ratio[entry]))
     placed, level = places
     place = at[placed] * LEVELS + level
 
@@ -59,29 +62,29 @@ def fit(known: Lives, pairs: Pairs, shared: Shared, places: tuple[Ints, Ints]) -
     rate = (0.1 * arrivals + 0.5) / hours
     keeps = [np.full(number, 0.3) for _ in entries]
     told = np.ones(number * LEVELS)
-    to_b = np.ones(len(a))
+    # large arrays are filled anew in each round
+    to_a, to_b, odds, held = np.ones(len(a)), np.ones(len(a)), np.empty(len(a)), np.empty(len(a))
     for step in range(_ROUNDS):
         reached = np.cumsum(delay * width, axis=1).ravel()[until]
         not_yet = 1 - regrown[of_ended] * reached
-        odds = ((regrown / rate)[:, None] * delay).ravel()[cell] / not_yet[a]
+        np.take(((regrown / rate)[:, None] * delay).ravel(), cell, out=odds, mode="clip")
+        odds /= np.take(not_yet, a, out=held, mode="clip")
         without = np.ones((number, len(combination)))
         for keep, uses in zip(keeps, has, strict=True):
             without[:, uses] *= (1 - keep)[:, None]
-        odds *= without.ravel()[combined]
+        odds *= np.take(without.ravel(), combined, out=held, mode="clip")
         went_on = []
-        for keep, entry in zip(keeps, entries, strict=True):
-            of, ratio = at[shared.at[entry]], shared.ratio[entry]
-            more = keep[of] * ratio / (1 - keep[of])
-            odds[shared.at[entry]] *= 1 + more
+        for keep, (pair, of, ratio) in zip(keeps, entries, strict=True):
+            more = (keep / (1 - keep))[of] * ratio
+            odds[pair] *= 1 + more
             went_on.append(more / (1 + more))
         odds[placed] *= told[place]
         for _ in range(_SWEEPS if step < _ROUNDS - 1 else _LAST_SWEEPS):
-            wanted = odds * to_b
-            to_a = 1 / (1 + np.maximum(np.bincount(a, wanted)[a] - wanted, 0))
-            wanted = odds * to_a
-            to_b = 1 / (1 + np.maximum(np.bincount(b, wanted)[b] - wanted, 0))
-        p = odds * to_a * to_b
-        p /= 1 + p
+            _spoken_for(a, np.multiply(odds, to_b, out=held), to_a)
+            _spoken_for(b, np.multiply(odds, to_a, out=held), to_b)
+        p = odds * to_a
+        p *= to_b
+        p /= np.add(p, 1, out=held)
         # what the replacements look like, in each cluster and in all
         histogram = np.bincount(cell, p, number * bins).reshape(number, bins)
         replaced = histogram.sum(axis=1)
@@ -92,12 +95,20 @@ def fit(known: Lives, pairs: Pairs, shared: Shared, places: tuple[Ints, Ints]) -
         regrown = np.clip((replaced + 2 * often) / (chances + 2), 0.01, 0.98)
         rate = (np.maximum(arrivals - replaced, 0) + 0.5) / hours
         could = np.bincount(combined, p, number * len(combination)).reshape(number, -1)
-        for k, (entry, share) in enumerate(zip(entries, went_on, strict=True)):
-            pair = shared.at[entry]
-            did, might = np.bincount(at[pair], p[pair] * share, number), could[:, has[k]].sum(axis=1)
+        for k, ((pair, of, _), share) in enumerate(zip(entries, went_on, strict=True)):
+            did, might = np.bincount(of, p[pair] * share, number), could[:, has[k]].sum(axis=1)
             keeps[k] = (did + SHRINK * (did.sum() + 1) / (might.sum() + 4)) / (might + SHRINK)
         told = _told(place, p[placed], number)
     return odds, p
+
+
+def _spoken_for(of: Ints, wanted: Floats, out: Floats) -> None:
+    """Puts 1 / (1 + sum of `wanted` over the other pairs of the same account) into `out`."""
+    np.take(np.bincount(of, wanted), of, out=out, mode="clip")
+    out -= wanted
+    np.maximum(out, 0, out=out)
+    out += 1
+    np.divide(1, out, out=out)
 
 
 def _told(place: Ints, p: Floats, clusters: int) -> Floats:

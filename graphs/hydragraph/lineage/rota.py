@@ -72,7 +72,9 @@ def _turns(activity: Activity, label: Ints) -> tuple[Ints, Ints]:
     account, slot = activity.begins
     inside = label[account] >= 0
     account, slot = account[inside], slot[inside]
-    order = np.lexsort((account, slot, label[account]))
+    # a cluster and a slot as one number; begins are sorted by account
+    low = int(slot.min(initial=0))
+    order = np.argsort(label[account] * (int(slot.max(initial=0)) - low + 1) + slot - low, kind="stable")
     account, slot = account[order], slot[order]
     new = np.flatnonzero((np.diff(label[account], prepend=-1) != 0) | (np.diff(slot, prepend=-1) != 0))
     crowd = np.diff(np.append(new, len(account)))
