@@ -20,6 +20,7 @@ HELD: dict[str, set[str]] = {
     "ties": {"account_a", "account_b", "bits", "shared", "kinds"},
     "lineage": {"cluster_id", "parent", "child", "bits", "gap_seconds"},
     "takedown": {"cluster_id", "step", "kind", "value", "accounts_covered", "collateral"},
+    "ledger": {"cluster_id", "previous_id", "event", "accounts_before", "accounts_after", "common"},
     "rejects": {"table", "file", "row", "column", "reason"},
 }  # fmt: skip
 """Tables and the columns that other programs rely on."""

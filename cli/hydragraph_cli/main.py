@@ -28,6 +28,7 @@ COMMANDS = {
     "account": "hydragraph_cli.commands.account",
     "lineage": "hydragraph_cli.commands.lineage",
     "takedown": "hydragraph_cli.commands.takedown",
+    "diff": "hydragraph_cli.commands.diff",
     "export": "hydragraph_cli.commands.export",
     "report": "hydragraph_cli.commands.report",
     "simulate": "hydragraph_cli.commands.simulate",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hydragraph.quality import Evaluation, evaluate
     from hydragraph.report import write_report
     from hydragraph.settings import Settings
+    from hydragraph.tracking import Difference, diff
     from hydragraph.worlds import simulate
 
 _HOME = {
@@ -31,6 +32,7 @@ _HOME = {
     "Case": "case",
     "CaseExists": "errors",
     "Cluster": "case",
+    "Difference": "tracking",
     "Evaluation": "quality",
     "HydragraphError": "errors",
     "InputRefused": "errors",
@@ -41,6 +43,7 @@ _HOME = {
     "analyze": "pipeline",
     "check": "loaders",
     "demo": "pipeline",
+    "diff": "tracking",
     "evaluate": "quality",
     "export": "exports",
     "open_case": "case",
@@ -54,6 +57,7 @@ __all__ = [
     "Case",
     "CaseExists",
     "Cluster",
+    "Difference",
     "Evaluation",
     "HydragraphError",
     "InputRefused",
@@ -65,6 +69,7 @@ __all__ = [
     "analyze",
     "check",
     "demo",
+    "diff",
     "evaluate",
     "export",
     "open_case",

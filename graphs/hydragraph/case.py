@@ -37,7 +37,7 @@ _BUILDING = ".hydragraph-building-"
 
 @dataclass(frozen=True, repr=False)
 class Case:
-    """An analysed source: eight tables as polars frames, the manifest, and graphs. Tables are read at first use."""
+    """An analysed source: its tables as polars frames, the manifest, and graphs. Tables are read at first use."""
 
     path: Path
     manifest: Mapping[str, Any] = field(compare=False)
@@ -102,6 +102,11 @@ class Case:
     def takedown(self) -> pl.DataFrame:
         """The steps of each cluster's takedown plan."""
         return self.table("takedown")
+
+    @property
+    def ledger(self) -> pl.DataFrame:
+        """What became of the clusters of the previous case; empty without one."""
+        return self.table("ledger")
 
     @property
     def rejects(self) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from hydragraph import __version__
 from hydragraph.activity import read_activity
 from hydragraph.assess import Assessed, assess
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.case import REPORT, Case, refuse_to_replace, write_case
+from hydragraph.case import REPORT, Case, open_case, refuse_to_replace, write_case
 from hydragraph.chance import found_by_chance
 from hydragraph.communities import Clusters, find_clusters
 from hydragraph.evidence import Evidence, weigh
@@ -32,6 +32,7 @@ from hydragraph.settings import Settings
 from hydragraph.signals import look, measure, signal_table
 from hydragraph.takedown import takedown_table
 from hydragraph.ties import Ties, find_ties
+from hydragraph.tracking import carried_ids, ledger_table, match_clusters, members_of
 
 Progress = Callable[[str], None]
 
@@ -67,20 +68,23 @@ def analyze(
     *,
     mapping: str | Path | None = None,
     settings: Settings | None = None,
+    previous: str | Path | Case | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Case:
     """Read a source, find clusters of coordinated accounts, assess them and write the case folder `out`.
 
     source: a folder, a file or several files, as in docs/preparing-data.md. mapping: a TOML file that gives other
-    tables and columns their meaning. settings: every knob, default Settings(). force: replace an existing case.
-    progress: called with the name of each stage as it starts.
+    tables and columns their meaning. settings: every knob, default Settings(). previous: an earlier case, which
+    `out` may be; its cluster ids are carried over, and the ledger says what became of each. force: replace an existing
+    case. progress: called with the name of each stage as it starts.
 
     Returns the written case. Raises InputRefused when the source cannot be used and CaseExists when `out` is taken;
     nothing is written then. The same input in any row order, file split or format gives the same tables.
     """
     settings = settings or Settings()
     refuse_to_replace(Path(out), force=force)
+    before = open_case(previous) if isinstance(previous, (str, Path)) else previous
     stages = _Stages(progress)
     with stages.stage("read"):
         opened = open_source(source, mapping=mapping, settings=settings)
@@ -106,7 +110,7 @@ def analyze(
         pool.shutdown()
     with stages.stage("assessment"):
         assessed = assess(view, measured, chance)
-    ids = cluster_ids(graph, clusters)
+    ids, ledger = _carried(graph, clusters, before)
     with stages.stage("lineage"):
         lineage = lineage_table(graph, clusters, find_lineage(graph, clusters, activity), ids)
     del view, activity
@@ -117,6 +121,7 @@ def analyze(
         tables["signals"] = signal_table(measured, ids)
         tables["lineage"] = lineage
         tables["takedown"] = takedown
+        tables["ledger"] = ledger
 
     wide = _wide_and_alone(graph, clusters)
 
@@ -164,6 +169,24 @@ def cluster_ids(graph: BipartiteGraph, clusters: Clusters) -> list[str]:
         "c" + hashlib.sha256("\0".join(ids).encode("utf-8", "surrogatepass")).hexdigest()[:12]
         for ids in members["account_id"]
     ]
+
+
+def _carried(graph: BipartiteGraph, clusters: Clusters, before: Case | None) -> tuple[list[str], pl.DataFrame]:
+    """The id of each cluster, carried over from the case before if there is one, and the ledger."""
+    ids = cluster_ids(graph, clusters)
+    if before is None:
+        return ids, OUTPUT["ledger"].empty()
+    old, numbered = members_of(before), graph.accounts.select("account_id", number=pl.Series(clusters.label))
+    named = numbered.filter(pl.col("number") >= 0)
+    matched = match_clusters(old, _named(named, ids))
+    carried = carried_ids(ids, matched, set(before.clusters["cluster_id"]))
+    renamed = dict(zip(ids, carried, strict=True))
+    kept = {renamed[new]: previous for new, previous in matched.items()}
+    return carried, ledger_table(old, _named(named, carried), kept)
+
+
+def _named(numbered: pl.DataFrame, ids: list[str]) -> pl.DataFrame:
+    return numbered.select("account_id", cluster_id=pl.Series(ids, dtype=pl.String).gather(numbered["number"]))
 
 
 def _tables(

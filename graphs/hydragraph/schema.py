@@ -286,6 +286,19 @@ OUTPUT: dict[str, Table] = {
             sort=("cluster_id", "step"),
         ),
         Table(
+            "ledger",
+            "what became of a cluster since the case that --previous named; without it there are no rows",
+            (
+                Column("cluster_id", "identifier", "its id in this case; empty: it is gone"),
+                Column("previous_id", "identifier", "its id in the previous case; empty: it appeared"),
+                Column("event", "text", "appeared, grew, shrank, merged, split, gone or kept"),
+                Column("accounts_before", "count", "members of the previous cluster"),
+                Column("accounts_after", "count", "members of this cluster"),
+                Column("common", "count", "accounts that are members of both"),
+            ),
+            sort=("cluster_id", "event", "previous_id"),
+        ),
+        Table(
             "rejects",
             "a row not read",
             (
@@ -303,6 +316,9 @@ OUTPUT: dict[str, Table] = {
 ASSESSMENTS = ("coordinated", "review", "explained")
 MEMBERSHIPS = ("core", "attached")
 REVIEW_STATES = ("unreviewed", "confirmed", "innocent")
+EVENTS = ("appeared", "grew", "shrank", "merged", "split", "gone", "kept")
+"""What becomes of a cluster between two runs. merged: most of the previous cluster is in one that goes by another id;
+split: the cluster comes from a previous one whose id it does not carry; kept: as many members as before."""
 
 REFUSED_WORDS = frozenset(
     {

@@ -10,7 +10,7 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import cluster_table, counted, tally
-from hydragraph_cli.options import pass_talk, source_options, talk_options
+from hydragraph_cli.options import FOLDER, pass_talk, source_options, talk_options
 from hydragraph_cli.output import print_text
 from hydragraph_cli.talk import Talk
 
@@ -20,10 +20,21 @@ FIRST = 10
 @click.command("analyze")
 @source_options
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the case to write.")
+@click.option(
+    "--previous", type=FOLDER, metavar="CASE", help="An earlier case: its cluster ids are carried over; see `diff`."
+)
 @click.option("--force", is_flag=True, help="Replace a case that is there already.")
 @talk_options
 @pass_talk
-def command(talk: Talk, source: Any, out: Path, mapping: Path | None, settings: hg.Settings, force: bool) -> None:
+def command(
+    talk: Talk,
+    source: Any,
+    out: Path,
+    mapping: Path | None,
+    settings: hg.Settings,
+    previous: Path | None,
+    force: bool,
+) -> None:
     """Find the coordinated clusters in a source and write a case.
 
     SOURCE is a folder, or files, with any of the tables accounts, api_keys, payments, events, links, ranges, as
@@ -33,9 +44,12 @@ def command(talk: Talk, source: Any, out: Path, mapping: Path | None, settings: 
     Example:
       hydragraph analyze exports/ -o case
       hydragraph analyze accounts.csv payments.csv -o case --seed 7 --force
+      hydragraph analyze exports/ -o case-june --previous case-may
     """
     with talk.progress() as progress:
-        case = hg.analyze(source, out, mapping=mapping, settings=settings, force=force, progress=progress)
+        case = hg.analyze(
+            source, out, mapping=mapping, settings=settings, previous=previous, force=force, progress=progress
+        )
     print_leads(case, talk)
 
 

@@ -1,0 +1,55 @@
+"""`hydragraph diff`: what became of the clusters of one case in a later one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import hydragraph as hg
+from hydragraph_cli.layout import section, wrap
+from hydragraph_cli.options import FOLDER, list_options, one_of, talk_options
+from hydragraph_cli.output import View, print_parts, print_text
+
+PARTS = ("changes", "summary")
+FIRST = 20
+_COLUMNS = {
+    "event": "event", "cluster_id": "cluster", "previous_id": "before", "accounts_before": "accounts before",
+    "accounts_after": "now", "common": "common", "assessment": "assessment", "previous_assessment": "assessment before",
+}  # fmt: skip
+
+
+@click.command("diff")
+@click.argument("old", type=FOLDER)
+@click.argument("new", type=FOLDER)
+@click.option(
+    "--event",
+    "wanted",
+    multiple=True,
+    callback=one_of("hydragraph.schema", "EVENTS"),
+    metavar="WORD",
+    help="Only appeared, grew, shrank, merged, split, gone or kept; may be repeated. Otherwise all but kept.",
+)
+@list_options(*PARTS)
+@talk_options
+def command(old: Path, new: Path, wanted: tuple[str, ...], view: View) -> None:
+    """Show what changed between two cases.
+
+    Clusters are told apart by their members, whatever their ids are. Printed for people, the list is cut to 20 rows;
+    --limit 0 prints all.
+
+    \b
+    Example:
+      hydragraph diff case-may case-june
+      hydragraph diff case-may case-june --event appeared --format csv
+    """
+    import polars as pl
+
+    found = hg.diff(hg.open_case(old), hg.open_case(new))
+    listed = pl.col("event").is_in(wanted) if wanted else pl.col("event") != "kept"
+    changes = found.changes.filter(listed)
+    if not view.for_people:
+        print_parts({"changes": changes, "summary": {**found.counts, "said": found.sentence}}, "changes", view)
+    else:
+        shown = changes.select(*_COLUMNS).rename(_COLUMNS)
+        print_text(wrap(found.sentence), section("Changes", shown, view.limit_or(FIRST)) if changes.height else "")
