@@ -263,6 +263,7 @@ CONSTANTS = {
     "blocks._ROUNDS": "Rounds of leaving, at most.",
     "blocks._COMMON_WAVES": "Waves two members have in common to be of one block.",
     "blocks._SMALLEST_PART": "Members a part must have to be joined with another.",
+    "chance._PAIRS_EACH": "Pairs formed per account of the shuffled graph.",
     "assess._ROUNDS": "Rounds of expectation-maximisation.",
     "assess.COORDINATED_AT": "Score from which a cluster is called coordinated, if it is large and rare enough.",
     "assess.REVIEW_AT": "Score from which a person should look.",

@@ -58,15 +58,8 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activit
     Not checked: nothing here says whether a cluster is innocent; assess.py does.
     """
     n = graph.accounts.height
+    cores, in_step = find_cores(graph, ties, activity)
     strong = ties.select(ties.net >= CORE_NET)
-    label = _components(n, strong.a, strong.b)
-    label = _split_threads(label, strong)
-    in_step = np.zeros(n)
-    if activity is not None:
-        label = rejoin(label, strong.a, strong.b, activity)
-        label, in_step = find_blocks(graph, label, activity, SMALL_CORE)
-    label = merge_cores(graph, label, activity)
-    cores = label
     label, gained = attach(graph, evidence, cores, activity)
     again, more = attach(graph, evidence, label, activity)
     label, gained = again, np.where(again != label, more, gained)
@@ -75,7 +68,23 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activit
     bits = np.where(core, bits, gained)
     bits[label < 0] = 0.0
     label = _renumber(label)
-    return Clusters(label, core & (label >= 0), np.round(bits, 3), *_tree(n, strong, label, in_step, evidence.prior))
+    return Clusters(label, core & (label >= 0), np.round(bits, 3), *tree_bits(strong, label, in_step, evidence.prior))
+
+
+def find_cores(
+    graph: BipartiteGraph, ties: Ties, activity: Activity | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The first part of `find_clusters`: number of each account's core, -1 for none, and the bits by which members of
+    blocks keep step; shape (accounts,) each."""
+    n = graph.accounts.height
+    strong = ties.select(ties.net >= CORE_NET)
+    label = _components(n, strong.a, strong.b)
+    label = _split_threads(label, strong)
+    in_step = np.zeros(n)
+    if activity is not None:
+        label = rejoin(label, strong.a, strong.b, activity)
+        label, in_step = find_blocks(graph, label, activity, SMALL_CORE)
+    return merge_cores(graph, label, activity), in_step
 
 
 def _components(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -181,8 +190,8 @@ def _strongest_tie(n: int, ties: Ties, label: NDArray[np.int64]) -> NDArray[np.f
     return strongest
 
 
-def _tree(
-    n: int, ties: Ties, label: NDArray[np.int64], in_step: NDArray[np.float64], prior: float
+def tree_bits(
+    ties: Ties, label: NDArray[np.int64], in_step: NDArray[np.float64], prior: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The weakest and the mean tie of each cluster's maximum spanning tree, in bits.
 
@@ -190,6 +199,7 @@ def _tree(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
+    n = len(label)
     clusters = int(label.max(initial=-1)) + 1
     weakest, total = np.full(clusters, np.inf), np.zeros(clusters)
     number = np.zeros(clusters, np.int64)

@@ -53,7 +53,11 @@ class Ties:
 
 
 def find_ties(
-    graph: BipartiteGraph, evidence: Evidence, activity: Activity | None = None, threshold: float = 0.0
+    graph: BipartiteGraph,
+    evidence: Evidence,
+    activity: Activity | None = None,
+    threshold: float = 0.0,
+    pairs_each: int = PAIR_BUDGET,
 ) -> Ties:
     """Every pair of accounts whose evidence reaches `threshold` log-odds.
 
@@ -74,16 +78,16 @@ def find_ties(
     there what the office sends, does not belong to it.
 
     Circumstantial kinds (identifiers.py) support a tie and never make one.
-    All pairs are formed on identifiers in the order of their worth until the budget of 8 pairs per account (at least
-    600,000) is spent; identifiers wider than that, or with more than 512 accounts, form no pairs of their own and
-    add their single best per kind to pairs found by the others. Without `activity` circumstantial kinds form none.
+    All pairs are formed on identifiers in the order of their worth until the budget of `pairs_each` (8) pairs per account
+    (at least 600,000) is spent; identifiers wider than that, or with more than 512 accounts, form no pairs of their own
+    and add their single best per kind to pairs found by the others. Without `activity` circumstantial kinds form none.
     Time O(pairs log pairs).
     Not checked: pairs that share wide identifiers only; joining.py looks at those once cores have formed.
     """
     circumstantial = np.array([is_circumstantial(k) for k in graph.kinds], bool)
     # without times the circumstantial kinds can only add to pairs that others form
     able = np.ones(len(graph.kinds), bool) if activity is not None else ~circumstantial
-    paired = _paired(graph, evidence, able)
+    paired = _paired(graph, evidence, able, pairs_each)
     key, identifier, close, thin, passing, formed = _shares(graph, evidence, paired)
     if not len(key):
         none = np.zeros(0, np.int64)
@@ -150,13 +154,13 @@ def _changes(values: NDArray[np.int64]) -> NDArray[np.bool_]:
     return new
 
 
-def _paired(graph: BipartiteGraph, evidence: Evidence, kinds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _paired(graph: BipartiteGraph, evidence: Evidence, kinds: NDArray[np.bool_], pairs_each: int) -> NDArray[np.bool_]:
     """Which identifiers of the given kinds form pairs: the worthiest first, equals together, within the budget."""
     degree = graph.degree
     able = (degree > 1) & (degree <= _WIDEST_PAIRED) & (evidence.bits > 0)
     able &= kinds[graph.kind_code]
     pairs = degree * (degree - 1) // 2
-    budget = max(_SMALLEST_BUDGET, PAIR_BUDGET * graph.accounts.height)
+    budget = max(_SMALLEST_BUDGET, pairs_each * graph.accounts.height)
     rank = -evidence.logit[able]
     levels, at = np.unique(rank, return_inverse=True)
     spent = np.cumsum(np.bincount(at, weights=pairs[able], minlength=len(levels)))
