@@ -26,6 +26,8 @@ COMMANDS = {
     "clusters": "hydragraph_cli.commands.clusters",
     "show": "hydragraph_cli.commands.show",
     "account": "hydragraph_cli.commands.account",
+    "path": "hydragraph_cli.commands.path",
+    "expand": "hydragraph_cli.commands.expand",
     "lineage": "hydragraph_cli.commands.lineage",
     "takedown": "hydragraph_cli.commands.takedown",
     "diff": "hydragraph_cli.commands.diff",

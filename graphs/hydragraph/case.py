@@ -18,6 +18,7 @@ import polars as pl
 
 from hydragraph.bipartite import networkx_graph
 from hydragraph.errors import CaseExists, NotACase, UnknownName
+from hydragraph.explain import Paths, Suggestions, evidence_path, suggest
 from hydragraph.lineage import Regrowth
 from hydragraph.schema import INPUT, OUTPUT
 from hydragraph.settings import Settings
@@ -131,6 +132,20 @@ class Case:
         if found.is_empty():
             raise UnknownName(f"no account has this id; the case holds {self.accounts.height} accounts")
         return AccountView(case=self, row=found.row(0, named=True))
+
+    def evidence_path(self, a: str, b: str, *, alternatives: int = 2) -> Paths:
+        """Why two accounts are tied, see `explain.evidence_path`. Raises UnknownName; InputRefused for one account twice."""
+        clusters = (self.account(a).row["cluster_id"], self.account(b).row["cluster_id"])
+        return evidence_path(self.links, a, b, alternatives=alternatives, clusters=clusters)
+
+    def expand(self, accounts: Sequence[str], *, count: int | None = 20) -> Suggestions:
+        """Who else, from known accounts, see `explain.suggest`. Raises UnknownName, InputRefused for no account."""
+        accounts = [accounts] if isinstance(accounts, str) else list(dict.fromkeys(accounts))
+        unknown = len(accounts) - self.accounts.filter(pl.col("account_id").is_in(accounts)).height
+        if unknown:
+            which = f"{unknown} of {len(accounts)} accounts" if len(accounts) > 1 else "the account"
+            raise UnknownName(f"{which} cannot be found by this id; the case holds {self.accounts.height} accounts")
+        return suggest(self.links, accounts, count=count).with_members(self.accounts)
 
     def graph(self, cluster_id: str | None = None) -> nx.Graph[str]:
         """Bipartite networkx graph of all clusters, or of one; attributes as in `bipartite.networkx_graph`."""
