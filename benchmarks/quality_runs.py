@@ -191,7 +191,7 @@ def _ablation(source: Path, say: Callable[[str], None]) -> dict[str, dict[str, t
 
 
 def _counts(truth: pl.DataFrame, label: Any, accused: Any, folder: Path) -> dict[str, tuple[float, float]]:
-    found = hg.evaluate(_case_of(truth["account_id"], label, accused, folder), truth, resamples=0)
+    found = hg.evaluate(_case_of(truth["account_id"], label, accused, folder), truth, complete=True, resamples=0)
     rows = {(r["measure"], r["of"]): (r["hits"], r["out_of"]) for r in found.headline.to_dicts()}
     return {measure: (rows[measure, of][0] or 0.0, rows[measure, of][1] or 0.0) for measure, of in COUNTED}
 
@@ -239,7 +239,7 @@ def pooled(runs: Sequence[Run]) -> hg.Evaluation:
     truth = pl.concat([_renamed(r.truth, r.world) for r in runs])
     with tempfile.TemporaryDirectory() as folder:
         clusters = cases["clusters"].sort("score", "size", "cluster_id", descending=[True, True, False])
-        return hg.evaluate(_write(cases | {"clusters": clusters}, Path(folder) / "case"), truth)
+        return hg.evaluate(_write(cases | {"clusters": clusters}, Path(folder) / "case"), truth, complete=True)
 
 
 _IDS = ("accounts", "clusters", "lineage")

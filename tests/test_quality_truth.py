@@ -101,6 +101,19 @@ def test_a_world_is_a_truth(tmp_path: Path) -> None:
     assert labels(tmp_path) == {"ann": True, "bob": False, "cy": None}
 
 
+def test_only_the_truth_of_a_world_is_complete_unless_said(tmp_path: Path) -> None:
+    for name in ("truth.csv", "mine.csv"):
+        pl.DataFrame(ROWS).with_columns(parent=pl.lit(None)).write_csv(tmp_path / name)
+    assert not read_truth(tmp_path).complete
+
+    (tmp_path / "world.json").write_text("{}")
+    assert read_truth(tmp_path).complete
+    assert "parent" in read_truth(tmp_path).given  # known to be none
+    assert not read_truth(tmp_path / "mine.csv").complete
+    assert "parent" not in read_truth(tmp_path / "mine.csv").given
+    assert read_truth(tmp_path / "mine.csv", complete=True).complete
+
+
 @pytest.mark.parametrize(
     ("frame", "said"),
     [

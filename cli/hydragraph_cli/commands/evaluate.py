@@ -31,6 +31,7 @@ _PAGE = {
 @case_argument
 @click.argument("truth", type=FOLDER)
 @click.option("--positive", metavar="NAMES", help="Names in the column label that mean coordinated, comma separated.")
+@click.option("--complete", is_flag=True, default=None, help="An empty parent means none, not unknown, as in a world.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Start of the random numbers of the intervals.")
 @click.option("--resamples", type=click.IntRange(0, 1_000_000), metavar="N", help="Draws for the bootstrap; 0: none.")
 @click.option(

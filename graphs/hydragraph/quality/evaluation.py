@@ -15,7 +15,7 @@ from hydragraph.case import Case
 from hydragraph.errors import InputRefused, UnknownName
 from hydragraph.quality.labelled import AT, COORDINATED, join, listing, said, tally
 from hydragraph.quality.measures import ANY, EVERY, SCORE, Figures, entities, headline, sums_of
-from hydragraph.quality.parents import PARENTS, lineage
+from hydragraph.quality.parents import PARENTS, lineage, parents_given
 from hydragraph.quality.tables import (
     GROUPS,
     clusters_right,
@@ -29,7 +29,7 @@ from hydragraph.quality.tables import (
     ring_table,
     tactic_table,
 )
-from hydragraph.quality.truth import read_truth
+from hydragraph.quality.truth import Truth, read_truth
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,6 +53,7 @@ _ORDER = (
     "pairwise_f1", "b_cubed_precision", "b_cubed_recall", "b_cubed_f1", "lineage_precision", "lineage_recall",
     "lineage_same_ring", "lineage_identifiable", "lineage_identifiable_recall",
 )  # fmt: skip
+_NO_COUNTS = (None, None)
 _OF = (*AT, GROUPS, SCORE, ANY, EVERY, PARENTS)
 
 
@@ -127,6 +128,7 @@ def evaluate(
     truth: str | Path | pl.DataFrame,
     *,
     positive: Sequence[str] | None = None,
+    complete: bool = False,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Evaluation:
@@ -135,6 +137,8 @@ def evaluate(
     truth: a Parquet, CSV, NDJSON or Arrow file, a folder that holds one called truth, or a frame. Columns: account_id,
     label (1/0, true/false, or names of which `positive` mean coordinated; empty: not known), and, if known, cluster or
     cluster_id, tactic, group, group_kind, parent.
+    complete: the truth knows every parent, so that an account without one replaced none. Without it an empty parent
+    means not known. The truth of a world, with its world.json beside it, is complete as it is.
 
     Precision and recall are over accounts: an account is accused when its cluster is assessed coordinated, or also
     review. An account without a label is not taken as innocent; it counts nowhere but in `counts` and `notes`. What a
@@ -151,7 +155,7 @@ def evaluate(
     """
     if not 0 <= resamples <= 1_000_000:
         raise InputRefused("resamples must lie between 0 and 1000000")
-    known = read_truth(truth, positive)
+    known = read_truth(truth, positive, complete=complete)
     accounts = listing(case)
     labelled = join(accounts, known)
     if labelled.is_empty():
@@ -175,7 +179,7 @@ def evaluate(
     found |= lineage(case, labelled, known, resamples=resamples, rng=next(own))
     return Evaluation(
         counts=counts,
-        notes=tuple(said(counts, known)),
+        notes=(*said(counts, known), *_said_of_parents(case, labelled, known)),
         headline=_frame(found),
         tactics=tactic_table(labelled, rings, resamples=resamples, rng=next(own)),
         innocents=innocent_table(labelled),
@@ -186,10 +190,31 @@ def evaluate(
     )
 
 
+def _said_of_parents(case: Case, labelled: pl.DataFrame, truth: Truth) -> list[str]:
+    if case.lineage.is_empty() or truth.complete:
+        return []
+    if not parents_given(labelled, truth):
+        return ["The truth gives no parent (column parent): lineage figures are empty."]
+    without = labelled.filter(pl.col("positive") & pl.col("parent").is_null()).height
+    if not without:
+        return []
+    return [
+        f"{without:,} of {int(labelled['positive'].sum()):,} coordinated accounts have no parent in the truth. It is taken"
+        " as not known: whether a parent named for them is right does not count."
+    ]
+
+
 def _frame(found: Figures) -> pl.DataFrame:
     """The headline, in the order of what the figures are of."""
     rows = [
-        (measure, of, value.value, value.low, value.high, *(counts or (None, None)))
+        (
+            measure,
+            of,
+            value.value,
+            value.low,
+            value.high,
+            *(counts if counts and value.value is not None else _NO_COUNTS),
+        )
         for (measure, of), (value, counts) in sorted(
             found.items(), key=lambda item: (_OF.index(item[0][1]), _ORDER.index(item[0][0]))
         )

@@ -35,20 +35,23 @@ _SHARES = {
 def lineage(case: Case, labelled: pl.DataFrame, truth: Truth, *, resamples: int, rng: Rng) -> Figures:
     """Parents named right, drawn by ring, else cluster, else account.
 
-    precision: of the labelled accounts for which the case names a parent. recall: of the labelled accounts with a true
-    parent in the case. same_ring: of the named pairs of which one is in a ring, those of which both are in the same.
+    precision: of the labelled accounts for which the case names a parent; when the truth is not complete, of those whose
+    parent is known, or who are labelled innocent and so replaced nobody. recall: of the labelled accounts with a true
+    parent in the case. same_ring: of the named pairs of which one is in a ring, those of which both are in the same;
+    only pairs of which both have a label, and a ring where they are coordinated.
     identifiable: children that share identifiers of their own with the true parent and no other, see `singled_out`, of
     the labelled accounts with a true parent in the case; identifiable_recall: of these, parents named right. Not known,
-    and null, when the case names no parent at all or the truth has no column parent.
+    and null, when the case names no parent at all, or when the truth gives none and is not complete.
     """
     keys: tuple[Key, ...] = tuple((measure, PARENTS) for measure in _SHARES)
     named = case.lineage.select(account_id="child", named="parent").unique("account_id", keep="none")
-    if named.is_empty() or "parent" not in truth.given:
+    if named.is_empty() or not parents_given(labelled, truth):
         return dict.fromkeys(keys, (NOTHING, None))
     in_case = case.accounts.select(parent="account_id", in_case=pl.lit(True))
-    ring_of = labelled.select(named="account_id", ring_of_named="ring")
+    ring_of = labelled.select(named="account_id", ring_of_named="ring", placed_named=_placed())
     own = singled_out(case, labelled)
     right = (pl.col("named") == pl.col("parent")).fill_null(False)
+    judged = pl.lit(truth.complete) | pl.col("parent").is_not_null() | ~pl.col("positive")
     some_ring = pl.col("ring").is_not_null() | pl.col("ring_of_named").is_not_null()
     columns = sorted({name for pair in _SHARES.values() for name in pair})
     rows = (
@@ -56,14 +59,14 @@ def lineage(case: Case, labelled: pl.DataFrame, truth: Truth, *, resamples: int,
         .join(in_case, on="parent", how="left")
         .join(ring_of, on="named", how="left")
         .join(own, on="account_id", how="left")
-        .with_columns(pl.col("in_case", "identifiable").fill_null(False))
+        .with_columns(pl.col("in_case", "identifiable", "placed_named").fill_null(False))
         .select(
             unit=pl.coalesce("ring", "found", "account_id"),
             right=right,
-            named=pl.col("named").is_not_null(),
+            named=pl.col("named").is_not_null() & judged,
             child=pl.col("in_case"),
             same_ring=(pl.col("ring") == pl.col("ring_of_named")).fill_null(False),
-            in_ring=pl.col("named").is_not_null() & some_ring,
+            in_ring=pl.col("named").is_not_null() & some_ring & _placed() & pl.col("placed_named"),
             identifiable=pl.col("in_case") & pl.col("identifiable"),
             told=pl.col("in_case") & pl.col("identifiable") & right,
         )
@@ -87,6 +90,16 @@ def lineage(case: Case, labelled: pl.DataFrame, truth: Truth, *, resamples: int,
         (measure, PARENTS): (found[measure, PARENTS], (float(whole[at[hits]]), float(whole[at[of]])))
         for measure, (hits, of) in _SHARES.items()
     }
+
+
+def parents_given(labelled: pl.DataFrame, truth: Truth) -> bool:
+    """Whether the truth can tell a right parent from a wrong one."""
+    return truth.complete or labelled["parent"].count() > 0
+
+
+def _placed() -> pl.Expr:
+    """Whether the truth says which ring the account belongs to, or that it belongs to none."""
+    return ~pl.col("positive") | pl.col("ring").is_not_null()
 
 
 def singled_out(case: Case, labelled: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from hydragraph.errors import InputRefused
 from hydragraph.loaders.files import File, file_format
 from hydragraph.loaders.heads import csv_head, ndjson_head
 from hydragraph.schema import ACCOUNT, Column, Table
+from hydragraph.worlds.world import RECIPE
 
 TRUTH = Table(
     "truth",
@@ -37,28 +38,38 @@ class Truth:
     """Labels, one row an account.
 
     frame: the columns of TRUTH, label as Boolean (null: not known), sorted by account_id; a column the table lacks is
-    null throughout. given: the columns the table has. nameless: rows left out because they name no account.
+    null throughout. given: the columns the table has, of an incomplete truth only those in which something stands.
+    nameless: rows left out because they name no account. complete: whether an empty parent means that there is none.
     """
 
     frame: pl.DataFrame
     given: frozenset[str]
     nameless: int
+    complete: bool = False
 
 
-def read_truth(truth: str | Path | pl.DataFrame, positive: Sequence[str] | None = None) -> Truth:
+def read_truth(
+    truth: str | Path | pl.DataFrame, positive: Sequence[str] | None = None, *, complete: bool = False
+) -> Truth:
     """Labels from a table: a Parquet, CSV, NDJSON or Arrow file, a folder that holds one called truth, or a frame.
 
     positive: names in the column label that mean coordinated; every other name means innocent then. Without it the
     column holds 1/0 or true/false. An empty label is not known, in both cases.
+    complete: everything is known, so that an empty parent means that the account replaced none. Without it an empty
+    parent means not known; but a file called truth that has the world.json of `simulate` beside it is complete.
     Raises InputRefused for a table that cannot be read, lacks a column, or says two things about one account.
     """
-    raw = truth if isinstance(truth, pl.DataFrame) else _read(_file(Path(truth)))
+    if isinstance(truth, pl.DataFrame):
+        raw = truth
+    else:
+        file = _file(Path(truth))
+        raw, complete = _read(file), complete or _of_a_world(file)
     twice = [name for name, other in _OTHER_NAMES.items() if name in raw.columns and other in raw.columns]
     raw = raw.drop(twice).rename(_OTHER_NAMES, strict=False)
     missing = [name for name in TRUTH.required if name not in raw.columns]
     if missing:
         raise InputRefused(f"truth: the column {missing[0]} is missing; account_id and label are needed")
-    given = frozenset(name for name in TRUTH.names if name in raw.columns)
+    given = [name for name in TRUTH.names if name in raw.columns]
     texts = raw.select(
         _text(raw, name) if name in given else pl.lit(None, pl.String).alias(name) for name in TRUTH.names
     )
@@ -69,7 +80,8 @@ def read_truth(truth: str | Path | pl.DataFrame, positive: Sequence[str] | None 
     doubled = frame["account_id"].is_duplicated().sum()
     if doubled:
         raise InputRefused(f"truth: {doubled} rows say different things about the same accounts; keep one row for each")
-    return Truth(frame, given, texts.height - named.height)
+    said = frozenset(name for name in given if complete or name in TRUTH.required or frame[name].count())
+    return Truth(frame, said, texts.height - named.height, complete)
 
 
 def _file(path: Path) -> Path:
@@ -82,6 +94,10 @@ def _file(path: Path) -> Path:
         what = "no file" if not found else f"{len(found)} files"
         raise InputRefused(f"truth: the folder holds {what} called {_FILE}; name the file")
     return found[0]
+
+
+def _of_a_world(path: Path) -> bool:
+    return path.name.split(".")[0].lower() == _FILE and (path.parent / RECIPE).is_file()
 
 
 def _read(path: Path) -> pl.DataFrame:
