@@ -33,7 +33,7 @@ _PAGE = {
 @click.option("--positive", metavar="NAMES", help="Names in the column label that mean coordinated, comma separated.")
 @click.option("--complete", is_flag=True, default=None, help="An empty parent means none, not unknown, as in a world.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Start of the random numbers of the intervals.")
-@click.option("--resamples", type=click.IntRange(0, 1_000_000), metavar="N", help="Draws for the bootstrap; 0: none.")
+@click.option("--resamples", type=int, metavar="N", help="Draws for the bootstrap, at least 20; 0: none.")
 @click.option(
     "-o", "--figures", "out", type=click.Path(path_type=Path), metavar="DIR",
     help="Write evaluation.json and figures into this folder.",

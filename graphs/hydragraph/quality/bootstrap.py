@@ -22,6 +22,7 @@ LOW, HIGH = 2.5, 97.5
 _Z = 1.959963984540054
 _LARGEST_DRAW = 4_000_000
 _UNDEFINED_AT_MOST = 0.05
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,14 @@ def estimate(
     A resample draws, in each stratum, as many units as there are, with replacement; `statistic` gets the sums of the
     columns over all strata, shape (resamples, columns), and gives arrays of shape (resamples,).
 
-    A figure that is NaN on the data is None. An interval is None with fewer than two units or no resamples, or when the
-    figure is undefined in more than 5 % of the resamples. Not covered: what never occurred in the data. A figure that
-    no unit contradicts, such as a precision of 1, has an interval of no width.
+    A figure that is NaN on the data is None. An interval is None with fewer than two units or no resamples, when the
+    figure is undefined in more than 5 % of the resamples, or when it rests on a stratum of one unit: that unit comes
+    into every draw once, and its luck would not show. A figure rests on a stratum when it changes without it. Not
+    covered: what never occurred in the data. A figure that several units make and none contradicts, such as a
+    precision of 1, has an interval of no width.
     """
     values = {name: float(v[0]) for name, v in statistic(_summed([s.whole for s in strata])).items()}
+    fixed = _resting_on_one(values, strata, statistic)
     held = [s for s in strata if s.times.sum() > 0]
     draws: dict[Key, list[Floats]] = {name: [] for name in values}
     units = sum(int(s.times.sum()) for s in held)
@@ -76,7 +80,7 @@ def estimate(
             size = min(step, resamples - first)
             for name, drawn in statistic(_summed([_draw(s, size, rng) for s in held])).items():
                 draws[name].append(drawn)
-    return {name: _estimate(values[name], draws[name]) for name in values}
+    return {name: _estimate(values[name], [] if name in fixed else draws[name]) for name in values}
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
@@ -97,6 +101,16 @@ def share(hits: float, of: float) -> Estimate:
     middle, half = p + square / 2, _Z * ((p * (1 - p) + square / 4) / of) ** 0.5
     low, high = (middle - half) / (1 + square), (middle + half) / (1 + square)
     return Estimate(p, 0.0 if hits == 0 else low, 1.0 if hits == of else high)
+
+
+def _resting_on_one(values: Mapping[Key, float], strata: Sequence[Stratum], statistic: Statistic) -> set[Key]:
+    """The figures that change when a stratum of a single unit is left out."""
+    fixed: set[Key] = set()
+    for single in strata:
+        if single.times.sum() == 1:
+            others = statistic(_summed([np.zeros_like(s.whole) if s is single else s.whole for s in strata]))
+            fixed |= {name for name, v in others.items() if np.isnan(v[0]) or abs(v[0] - values[name]) > _ROUNDING}
+    return fixed
 
 
 def _summed(parts: Sequence[Floats]) -> Floats:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESAMPLES = 1000
+FEWEST_RESAMPLES = 20
+"""The 2.5th percentile of fewer draws is the lowest of them, or no percentile at all."""
 
 TABLES = ("headline", "tactics", "innocents", "rings", "ranks", "curve", "reliability")
 
@@ -148,13 +150,14 @@ def evaluate(
     Intervals (95 %): of shares of rings, clusters or groups Wilson's; of all other figures the percentiles of a
     bootstrap with `resamples` draws from `seed`. What is drawn are true rings, and for accounts without one found
     clusters and single accounts, because members of one ring are found or missed together. The bootstrap cannot see
-    what never occurred: its interval of a figure that nothing contradicts, such as a precision of 1, has no width. The
+    what never occurred: its interval of a figure that nothing contradicts, such as a precision of 1, has no width. A
+    figure that rests on a single ring or unit has no interval. `resamples`: 0 (no such intervals), or at least 20. The
     same input gives the same figures.
 
     Raises InputRefused for a truth that cannot be used, or none of whose accounts the case holds.
     """
-    if not 0 <= resamples <= 1_000_000:
-        raise InputRefused("resamples must lie between 0 and 1000000")
+    if resamples and not FEWEST_RESAMPLES <= resamples <= 1_000_000:
+        raise InputRefused(f"resamples (--resamples) must be 0 or lie between {FEWEST_RESAMPLES} and 1000000")
     known = read_truth(truth, positive, complete=complete)
     accounts = listing(case)
     labelled = join(accounts, known)

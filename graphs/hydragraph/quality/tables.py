@@ -150,7 +150,9 @@ def clusters_right(leads: pl.DataFrame, at: str) -> tuple[Estimate, tuple[float,
 def rank_table(leads: pl.DataFrame, sums: Sums, *, resamples: int, rng: Rng) -> pl.DataFrame:
     """Precision among the first k: `of` clusters, in the order in which the case lists them; and `of` accounts, by the
     score of their cluster. Accounts of one score have no order among each other: the figure is what a random one gives
-    on average. For accounts k also takes the number of labelled coordinated ones. Empty without innocent labels."""
+    on average. For accounts k also takes the number of labelled coordinated ones; there each draw of the interval takes
+    as many accounts as it has coordinated ones. A draw of fewer than k accounts has no first k and is left out. Empty
+    without innocent labels."""
     positive, innocent = (float(v.sum()) for v in sums.by_level(sums.whole))
     schema = {"of": pl.String(), "k": pl.Int64(), "precision": pl.Float64(), "low": pl.Float64(), "high": pl.Float64()}
     rows: list[tuple[str, int, float | None, float | None, float | None]] = []
@@ -167,8 +169,11 @@ def rank_table(leads: pl.DataFrame, sums: Sums, *, resamples: int, rng: Rng) -> 
         nothing = np.zeros((len(drawn), 1))
         both = (coordinated, coordinated + innocents)
         right, taken = (np.cumsum(np.hstack([nothing, v[:, ::-1]]), axis=1) for v in both)
-        at = np.array([np.interp(ranks, taken[i], right[i]) for i in range(len(drawn))])
-        return {("precision", str(k)): at[:, i] / k for i, k in enumerate(ranks)}
+        wanted = np.tile(np.array(ranks, dtype=np.float64), (len(drawn), 1))
+        wanted[:, ranks.index(int(positive))] = coordinated.sum(axis=1)
+        at = np.array([np.interp(wanted[i], taken[i], right[i]) for i in range(len(drawn))])
+        found = ratio(np.where(wanted <= taken[:, -1:], at, np.nan), wanted)
+        return {("precision", str(k)): found[:, i] for i, k in enumerate(ranks)}
 
     estimates = estimate([sums.rings, sums.rest], statistic, resamples=resamples, rng=rng) if ranks else {}
     for k in ranks:
