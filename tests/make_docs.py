@@ -7,9 +7,10 @@
     ```pycon                      the lines after >>> and ... stay, what they print is made
     `ties.PAIR_BUDGET` (40)       the value of a constant
 
-{lead} is the first cluster of the case named before it, {member} the strongest account in that cluster. Commands and
-Python run in a folder that holds fixtures/ and demo/, as after `make demo` at the top of a clone. Every document
-starts with such a folder of its own, and its blocks run one after the other.
+{lead} is the first cluster of the case named before it, {member} the strongest account in that cluster, {other} the weakest,
+{outside} the first account in no cluster. Commands and Python run in a folder that holds fixtures/ and demo/, as after
+`make demo` at the top of a clone. Every document starts with such a folder of its own, and its blocks run one after the
+other.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def command(line: str) -> str:
 
 
 def filled(line: str) -> str:
-    """`line` with {lead} and {member} in place."""
+    """`line` with {lead}, {member}, {other} and {outside} in place."""
     if "{" not in line:
         return line
     words = shlex.split(line)
@@ -138,8 +139,10 @@ def filled(line: str) -> str:
     if case.clusters.is_empty():
         raise SystemExit(f"{line}: the case has no cluster")
     lead = case.cluster(case.clusters["cluster_id"][0])
-    member = lead.accounts.sort("bits", "account_id", descending=[True, False])["account_id"][0]
-    return line.replace("{lead}", lead.id).replace("{member}", member)
+    members = lead.accounts.sort("bits", "account_id", descending=[True, False], nulls_last=True)["account_id"]
+    alone = case.accounts.filter(case.accounts["cluster_id"].is_null())["account_id"].sort()
+    names = {"lead": lead.id, "member": members[0], "other": members[-1], "outside": next(iter(alone), "nobody")}
+    return line.format(**names)
 
 
 def with_runs(text: str, folder: Path) -> str:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,9 +134,18 @@ class Case:
         return AccountView(case=self, row=found.row(0, named=True))
 
     def evidence_path(self, a: str, b: str, *, alternatives: int = 2) -> Paths:
-        """Why two accounts are tied, see `explain.evidence_path`. Raises UnknownName; InputRefused for one account twice."""
+        """Why two accounts are tied, see `explain.evidence_path`; for two of one cluster inside it, if there is a way.
+
+        Raises UnknownName; InputRefused for one account twice.
+        """
         clusters = (self.account(a).row["cluster_id"], self.account(b).row["cluster_id"])
-        return evidence_path(self.links, a, b, alternatives=alternatives, clusters=clusters)
+        one = clusters[0] is not None and clusters[0] == clusters[1]
+        links = self.cluster(clusters[0]).links if one else self.links
+        found = evidence_path(links, a, b, alternatives=alternatives, clusters=clusters)
+        if not one or found.steps.height:
+            return found
+        found = evidence_path(self.links, a, b, alternatives=alternatives, clusters=clusters)
+        return replace(found, detour=found.steps.height > 0)
 
     def expand(self, accounts: Sequence[str], *, count: int | None = 20) -> Suggestions:
         """Who else, from known accounts, see `explain.suggest`. Raises UnknownName, InputRefused for no account."""

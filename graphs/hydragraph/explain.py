@@ -2,8 +2,8 @@
 
 Both look at the bipartite graph of accounts and identifiers in `links` (schema.OUTPUT["links"]). Identifiers of 0 bits
 tell nothing and are left out, and so are those that one account alone uses: they lead nowhere. Circumstantial kinds
-(addresses and the like) support a tie and never make one: a path goes over them only where there is no other, and the
-walk does not. A case holds the links of accounts in clusters only, so nothing is found for an account outside.
+(addresses and the like) support a tie and never make one: the walk does not go over them, and a path that does says so. A
+case holds the links of accounts in clusters only, so nothing is found for an account outside.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Paths:
 
     steps: a row a step: path (1 is the strongest), step, from_account, kind, value, bits, accounts (of the whole source
     that use the identifier), to_account; each path leads from `a` to `b`. in_links: whether each of the two has any link
-    here. clusters: theirs, where known.
+    here. clusters: theirs, where known. detour: whether both are in one cluster and only a way outside it was found.
     """
 
     a: str
@@ -59,11 +59,12 @@ class Paths:
     steps: pl.DataFrame
     in_links: tuple[bool, bool]
     clusters: tuple[str | None, str | None] = (None, None)
+    detour: bool = False
 
     @cached_property
     def summary(self) -> pl.DataFrame:
-        """A row a path: path, steps, bits (least of a step), total (bits of all its steps), circumstantial (whether it
-        needs an identifier of such a kind)."""
+        """A row a path: path, steps, bits (of its weakest step), total (bits of all its steps), circumstantial (whether a
+        step is over an identifier of such a kind)."""
         return (
             self.steps.with_columns(circumstantial=~_telling(self.steps["kind"]))
             .group_by("path")
@@ -82,7 +83,7 @@ class Paths:
         if self.steps.is_empty():
             return f"No path: {self._why_not()}."
         best = self.steps.filter(path=1)
-        weak = best.sort(_telling(best["kind"]), "bits", "step").row(0, named=True)
+        weak = best.sort("bits", "step").row(0, named=True)
         what = f"{kind_of(weak['kind']).title} that {_counted(weak['accounts'], 'account')} use"
         said = (
             f"They share one {what}, worth {weak['bits']:.1f} bits."
@@ -91,7 +92,9 @@ class Paths:
             f" {weak['bits']:.1f} bits."
         )
         if self.summary["circumstantial"][0]:
-            said += " Such identifiers support a tie and never make one."
+            said += " An address or the like, as it needs, supports a tie and never makes one."
+        if self.detour:
+            said += " It leads over accounts outside their cluster; inside there is none."
         more = self.summary.height - 1
         if more:
             said += f" {more} other path{'s share' if more > 1 else ' shares'} no identifier with it."
@@ -174,8 +177,7 @@ def evidence_path(
     as strong as its weakest step, and the strongest path is the one whose weakest step is worth most (maximum
     bottleneck, found on a maximum spanning forest, Hu 1961). Of several as strong: the one with fewest steps, then with
     most bits in all, then the first in canonical order, seen from the account that sorts first; so the way back is the
-    same. A circumstantial identifier counts as weaker than any other, whatever its bits. An alternative is the strongest
-    path without any identifier of those before it.
+    same. An alternative is the strongest path without any identifier of those before it.
 
     links: as in schema.OUTPUT["links"], each pair of account and identifier once. clusters: of the two, for the sentence.
     Raises InputRefused when `a` is `b` or `alternatives` is negative.
@@ -196,7 +198,7 @@ def evidence_path(
         strength = int(graph.widths([first], left)[second])
         if not strength:
             break
-        path = graph.between(first, second, left & (graph.rank >= strength))
+        path = graph.between(first, second, left & (graph.worth >= strength))
         left[[v for _, v, _ in path]] = False
         path = path if a < b else _turned(path)
         steps.append(graph.steps(path).select(pl.lit(len(steps) + 1, pl.Int64).alias("path"), *_STEP))
@@ -214,8 +216,8 @@ def suggest(links: pl.DataFrame, seeds: Iterable[str], *, count: int | None = 20
     more than 1e-12, rounded to 9 decimals; equal scores by account_id. Known accounts are not suggested. Scores tell who
     comes before whom; they are no probabilities, and they fall as more accounts share the walk's time.
 
-    count: accounts listed; None: all that the walk reaches. The path of each is as in `evidence_path`, to the known
-    account with the strongest. Raises InputRefused for no seed or a negative count.
+    count: accounts listed; None: all that the walk reaches. The path of each is as in `evidence_path`, without
+    circumstantial kinds, from the known account that has the strongest. Raises InputRefused for no seed or a negative count.
     Not checked: whether the seeds belong together.
     """
     wanted = list(dict.fromkeys(seeds))
@@ -223,8 +225,8 @@ def suggest(links: pl.DataFrame, seeds: Iterable[str], *, count: int | None = 20
         raise InputRefused("no known account was given; name at least one")
     if count is not None and count < 0:
         raise InputRefused("the number of suggestions is negative; give 0 or more")
-    graph = _Shared.of(links)
-    at = [code for code in graph.codes(wanted) if graph.out[code] > 0]
+    graph = _Shared.of(links.filter(_telling(links["kind"])))
+    at = graph.codes(wanted)
     told = pl.DataFrame({"account_id": wanted}, schema={"account_id": pl.String}).with_columns(
         used=pl.col("account_id").is_in(graph.accounts[at].implode())
     )
@@ -233,10 +235,10 @@ def suggest(links: pl.DataFrame, seeds: Iterable[str], *, count: int | None = 20
     order = np.lexsort((np.arange(len(score)), -score))
     near = order[: int((score > 0).sum())]
     listed = near[:count].tolist()
-    strength = graph.widths(at, graph.telling) if listed else score
+    strength = graph.widths(at, graph.worth > 0) if listed else score
     rows, steps = [], []
     for account in listed:
-        path = graph.nearest(at, account, graph.rank >= strength[account])
+        path = graph.nearest(at, account, graph.worth >= strength[account])
         worth = min(int(graph.worth[v]) for _, v, _ in path) / _PER_BIT
         name: str = graph.accounts[account]
         rows.append((name, float(score[account]), str(graph.accounts[path[0][0]]), len(path), worth))
@@ -258,14 +260,12 @@ class _Shared:
     """The graph, integer coded in canonical order, so that no order of rows shows.
 
     accounts: ids, sorted; known: kind, value, accounts (of the source) of each identifier, sorted; worth: thousandths of
-    a bit of each identifier; telling: whether its kind is not circumstantial; matrix: accounts x identifiers, 0/1 in
-    compressed rows; users: its transpose.
+    a bit of each identifier; matrix: accounts x identifiers, 0/1 in compressed rows; users: its transpose.
     """
 
     accounts: pl.Series
     known: pl.DataFrame
     worth: NDArray[np.int64]
-    telling: NDArray[np.bool_]
     matrix: csr_array
     users: csr_array
 
@@ -293,19 +293,7 @@ class _Shared:
         matrix = csr_array((np.ones(len(account)), (account, identifier)), shape=shape)
         turned = csr_array(matrix.T)
         turned.sort_indices()
-        telling = _telling(known["kind"]).to_numpy()
-        return cls(accounts, known.drop("users", "worth"), known["worth"].to_numpy(), telling, matrix, turned)
-
-    @cached_property
-    def rank(self) -> NDArray[np.int64]:
-        """Worth of each identifier, more by a constant where its kind is telling: so these come first."""
-        return self.worth + np.where(self.telling, int(self.worth.max(initial=0)) + 1, 0)
-
-    @cached_property
-    def out(self) -> NDArray[np.int64]:
-        """Worth of all telling identifiers of each account."""
-        total: NDArray[np.int64] = (self.matrix @ np.where(self.telling, self.worth, 0)).astype(np.int64)
-        return total
+        return cls(accounts, known.drop("users", "worth"), known["worth"].to_numpy(), matrix, turned)
 
     def codes(self, names: Sequence[str]) -> list[int]:
         """The codes of those accounts that are here."""
@@ -326,7 +314,7 @@ class _Shared:
         )
 
     def widths(self, sources: Sequence[int], left: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Rank of the weakest step of the strongest path from any source to each account; 0: there is none.
+        """Worth of the weakest step of the strongest path from any source to each account; 0: there is none.
 
         left: identifiers that may be used. Every strongest path is in a maximum spanning forest, here rooted at one node
         beside all sources.
@@ -339,11 +327,11 @@ class _Shared:
         stays = left[links.col]
         a = np.concatenate([links.row[stays], np.full(len(sources), root)])
         b = np.concatenate([links.col[stays] + accounts, np.array(sources, np.int64)])
-        top = int(self.rank.max(initial=0)) + 1
-        cost = np.concatenate([(top - self.rank[links.col[stays]]).astype(float), np.full(len(sources), 0.5)])
+        top = int(self.worth.max(initial=0)) + 1
+        cost = np.concatenate([(top - self.worth[links.col[stays]]).astype(float), np.full(len(sources), 0.5)])
         tree = minimum_spanning_tree(coo_array((cost, (a, b)), shape=(root + 1, root + 1)).tocsr())
         order, before = breadth_first_order(tree, root, directed=False)
-        through = [top] * accounts + self.rank.tolist() + [top]  # an account does not narrow a path
+        through = [top] * accounts + self.worth.tolist() + [top]  # an account does not narrow a path
         width = [0] * root + [top]
         came = before.tolist()
         for node in order[1:].tolist():
@@ -405,11 +393,11 @@ class _Shared:
         if not seeds:
             return start
         start[list(seeds)] = (1 - DAMPING) / len(seeds)
-        worth, out = np.where(self.telling, self.worth, 0), np.maximum(self.out, 1)
+        out = self.matrix @ self.worth
         degree = np.diff(self.users.indptr)
         at, moved = start, 1.0
         while moved > _TOLERANCE:  # two links a round: each round moves DAMPING squared of the one before, at most
-            identifiers = worth * (self.users @ (at / out))
+            identifiers = self.worth * (self.users @ (at / out))
             after = start + DAMPING**2 * (self.matrix @ (identifiers / degree))
             at, moved = after, float(np.abs(after - at).sum())
         return at
