@@ -262,7 +262,7 @@ def test_analyze_hands_everything_on(watched: Watched, case: str, tmp_path: Path
     config.write_text("seed = 5\nipv4_prefix = 20\n")
     result = invoke(
         "analyze", "a.csv", "b.csv", "-o", "out", "--mapping", "m.toml", "--config", str(config),
-        "--seed", "9", "--ipv6-prefix", "48", "--max-rejects", "5%", "--force",
+        "--seed", "9", "--ipv6-prefix", "48", "--max-rejects", "5%", "--previous", "before", "--force",
     )  # fmt: skip
     assert result.exit_code == 0
     settings = hg.Settings(seed=9, ipv4_prefix=20, ipv6_prefix=48, max_rejects=0.05)
@@ -271,6 +271,7 @@ def test_analyze_hands_everything_on(watched: Watched, case: str, tmp_path: Path
             "args": ((Path("a.csv"), Path("b.csv")), Path("out")),
             "mapping": Path("m.toml"),
             "settings": settings,
+            "previous": Path("before"),
             "force": True,
         }
     ]
@@ -279,7 +280,8 @@ def test_analyze_hands_everything_on(watched: Watched, case: str, tmp_path: Path
 def test_analyze_with_nothing_but_a_source(watched: Watched, case: str) -> None:
     calls = watched("analyze", hg.open_case(case))
     result = invoke("analyze", "data", "-o", "out")
-    assert calls == [{"args": (Path("data"), Path("out")), "mapping": None, "settings": hg.Settings(), "force": False}]
+    nothing = {"mapping": None, "settings": hg.Settings(), "previous": None, "force": False}
+    assert calls == [{"args": (Path("data"), Path("out")), **nothing}]
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["cluster", "c-one", "Two"]
     assert result.stderr.splitlines() == [
         "5 accounts read; 2 clusters: 1 coordinated, 0 review, 1 explained",

@@ -168,7 +168,12 @@ def masked(identifiers: pl.DataFrame) -> pl.DataFrame:
 
 def cluster_table(clusters: pl.DataFrame) -> str:
     """The main list: one line a cluster that fits 80 columns, the sentence why below it."""
-    return table(clusters.select(*_CLUSTER_TITLES, "explanation"), titles=_CLUSTER_TITLES, below="explanation")
+    titles = _CLUSTER_TITLES | ({"review_state": "decided"} if _decided(clusters) else {})
+    return table(clusters.select(*titles, "explanation"), titles=titles, below="explanation")
+
+
+def _decided(clusters: pl.DataFrame) -> bool:
+    return bool((clusters["review_state"].fill_null("unreviewed") != "unreviewed").any())
 
 
 def tally(clusters: pl.DataFrame) -> str:

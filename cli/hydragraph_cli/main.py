@@ -30,6 +30,7 @@ COMMANDS = {
     "expand": "hydragraph_cli.commands.expand",
     "lineage": "hydragraph_cli.commands.lineage",
     "takedown": "hydragraph_cli.commands.takedown",
+    "decide": "hydragraph_cli.commands.decide",
     "diff": "hydragraph_cli.commands.diff",
     "export": "hydragraph_cli.commands.export",
     "report": "hydragraph_cli.commands.report",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hydragraph.pipeline import analyze, demo
     from hydragraph.quality import Evaluation, evaluate
     from hydragraph.report import write_report
+    from hydragraph.review import decide
     from hydragraph.settings import Settings
     from hydragraph.tracking import Difference, diff
     from hydragraph.worlds import simulate
@@ -42,6 +43,7 @@ _HOME = {
     "UnknownName": "errors",
     "analyze": "pipeline",
     "check": "loaders",
+    "decide": "review",
     "demo": "pipeline",
     "diff": "tracking",
     "evaluate": "quality",
@@ -68,6 +70,7 @@ __all__ = [
     "__version__",
     "analyze",
     "check",
+    "decide",
     "demo",
     "diff",
     "evaluate",

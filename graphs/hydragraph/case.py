@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from hydragraph.bipartite import networkx_graph
+from hydragraph.decisions import decision_table, keep_decisions, read_decisions, with_states
 from hydragraph.errors import CaseExists, NotACase, UnknownName
 from hydragraph.explain import Paths, Suggestions, evidence_path, suggest
 from hydragraph.lineage import Regrowth
@@ -52,7 +53,8 @@ class Case:
     def _tables(self, name: str) -> pl.DataFrame:
         held: dict[str, pl.DataFrame] = self._held
         if name not in held:
-            held[name] = _read_table(self.path, name)
+            frame = _read_table(self.path, name)
+            held[name] = with_states(frame, read_decisions(self.path)) if name == "clusters" else frame
         return held[name]
 
     @cached_property
@@ -108,6 +110,11 @@ class Case:
     def ledger(self) -> pl.DataFrame:
         """What became of the clusters of the previous case; empty without one."""
         return self.table("ledger")
+
+    @property
+    def decisions(self) -> pl.DataFrame:
+        """What people decided about its clusters, oldest first, see `decisions.decision_table`; read anew each time."""
+        return decision_table(read_decisions(self.path))
 
     @property
     def rejects(self) -> pl.DataFrame:
@@ -383,6 +390,7 @@ def write_case(
             old = building.with_name(building.name + "-old")
             place.replace(old)
             try:
+                keep_decisions(old, building)  # also those taken while the new case was made
                 building.replace(place)
             except BaseException:
                 old.replace(place)

@@ -21,13 +21,15 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import REPORT, Case, open_case, refuse_to_replace, write_case
 from hydragraph.chance import found_by_chance
 from hydragraph.communities import Clusters, find_clusters
+from hydragraph.decisions import add_decisions, read_decisions
 from hydragraph.evidence import Evidence, weigh
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.lineage import find_lineage, lineage_table
 from hydragraph.links import read_links
 from hydragraph.loaders import Source, open_source
 from hydragraph.memory import peak_memory, reset_peak
-from hydragraph.schema import OUTPUT
+from hydragraph.review import Reviewed, heed, refuse_to_lose_decisions
+from hydragraph.schema import OUTPUT, REVIEW_STATES
 from hydragraph.settings import Settings
 from hydragraph.signals import look, measure, signal_table
 from hydragraph.takedown import takedown_table
@@ -75,9 +77,10 @@ def analyze(
     """Read a source, find clusters of coordinated accounts, assess them and write the case folder `out`.
 
     source: a folder, a file or several files, as in docs/preparing-data.md. mapping: a TOML file that gives other
-    tables and columns their meaning. settings: every knob, default Settings(). previous: an earlier case, which
-    `out` may be; its cluster ids are carried over, and the ledger says what became of each. force: replace an existing
-    case. progress: called with the name of each stage as it starts.
+    tables and columns their meaning. settings: every knob, default Settings(). previous: an earlier case, which `out` may
+    be; its cluster ids and what people decided are carried over, and the ledger says what became of each cluster. force:
+    replace an existing case; one with decisions only if `previous` brings them along. progress: called with the name of
+    each stage as it starts.
 
     Returns the written case. Raises InputRefused when the source cannot be used and CaseExists when `out` is taken;
     nothing is written then. The same input in any row order, file split or format gives the same tables.
@@ -85,6 +88,7 @@ def analyze(
     settings = settings or Settings()
     refuse_to_replace(Path(out), force=force)
     before = open_case(previous) if isinstance(previous, (str, Path)) else previous
+    refuse_to_lose_decisions(Path(out), before)
     stages = _Stages(progress)
     with stages.stage("read"):
         opened = open_source(source, mapping=mapping, settings=settings)
@@ -111,13 +115,15 @@ def analyze(
     with stages.stage("assessment"):
         assessed = assess(view, measured, chance)
     ids, ledger = _carried(graph, clusters, before)
+    reviewed = _reviewed(graph, evidence, clusters, assessed, ids, before)
+    assessed = reviewed.assessed
     with stages.stage("lineage"):
         lineage = lineage_table(graph, clusters, find_lineage(graph, clusters, activity), ids)
     del view, activity
     with stages.stage("takedown"):
         takedown = takedown_table(graph, evidence, clusters, assessed.assessment, ids, settings)
     with stages.stage("case"):
-        tables = _tables(opened, graph, evidence, ties, clusters, chance, assessed, ids)
+        tables = _tables(opened, graph, evidence, ties, clusters, chance, reviewed, ids)
         tables["signals"] = signal_table(measured, ids)
         tables["lineage"] = lineage
         tables["takedown"] = takedown
@@ -131,6 +137,7 @@ def analyze(
     def finish(case: Case) -> None:
         from hydragraph.report import write_report
 
+        add_decisions(case.path, reviewed.decisions)
         with stages.stage("report"):
             write_report(case, case.path / REPORT)
 
@@ -185,6 +192,22 @@ def _carried(graph: BipartiteGraph, clusters: Clusters, before: Case | None) -> 
     return carried, ledger_table(old, _named(named, carried), kept)
 
 
+def _reviewed(
+    graph: BipartiteGraph,
+    evidence: Evidence,
+    clusters: Clusters,
+    assessed: Assessed,
+    ids: list[str],
+    before: Case | None,
+) -> Reviewed:
+    """The assessments once the decisions of the case before are heeded."""
+    decisions = () if before is None else read_decisions(before.path)
+    if not decisions:
+        return Reviewed(assessed, [REVIEW_STATES[0]] * len(ids), ())
+    numbered = graph.accounts.select("account_id", number=pl.Series(clusters.label)).filter(pl.col("number") >= 0)
+    return heed(decisions, assessed, ids, _named(numbered, ids), _link_table(graph, evidence, clusters))
+
+
 def _named(numbered: pl.DataFrame, ids: list[str]) -> pl.DataFrame:
     return numbered.select("account_id", cluster_id=pl.Series(ids, dtype=pl.String).gather(numbered["number"]))
 
@@ -196,9 +219,10 @@ def _tables(
     ties: Ties,
     clusters: Clusters,
     chance: np.ndarray[Any, np.dtype[np.float64]],
-    assessed: Assessed,
+    reviewed: Reviewed,
     ids: list[str],
 ) -> dict[str, pl.DataFrame]:
+    assessed = reviewed.assessed
     number = pl.Series("number", np.where(clusters.label >= 0, clusters.label, -1))
     names = pl.DataFrame(
         {
@@ -238,7 +262,7 @@ def _tables(
         expected_by_chance=pl.Series(chance),
         hypothesis=pl.Series(assessed.hypothesis, dtype=pl.String),
         against=pl.Series(assessed.against, dtype=pl.String),
-        review_state=pl.lit("unreviewed"),
+        review_state=pl.Series(reviewed.states, dtype=pl.String),
     ).join(per_cluster, on="number", how="left")
     order = {"coordinated": 0, "review": 1, "explained": 2}
     ranked = OUTPUT["clusters"].conform(rows)

@@ -51,7 +51,8 @@ def command(case: Path, cluster: str, unmasked: bool, view: View) -> None:
     if not view.for_people:
         print_parts(parts, "members", view)
     else:
-        print_text(*_page(found.row, parts, view.limit_or(FIRST)))
+        decided = found.case.decisions.filter(cluster_id=found.id)
+        print_text(*_page(found.row, parts, decided, view.limit_or(FIRST)))
 
 
 def strongest(identifiers: pl.DataFrame) -> pl.DataFrame:
@@ -62,7 +63,7 @@ def strongest(identifiers: pl.DataFrame) -> pl.DataFrame:
     return identifiers.sort(carried, "kind", "value", descending=[True, False, False])
 
 
-def _page(row: Mapping[str, Any], parts: Mapping[str, Any], limit: int) -> list[str]:
+def _page(row: Mapping[str, Any], parts: Mapping[str, Any], decided: pl.DataFrame, limit: int) -> list[str]:
     facts = {
         "score": shown(row["score"], "score"),
         "accounts": "{} ({} in the core, {} closed)".format(
@@ -84,6 +85,7 @@ def _page(row: Mapping[str, Any], parts: Mapping[str, Any], limit: int) -> list[
         f"{heading('Signals')}\n" + ("\n".join(signals) if signals else "  none"),
         section("Strongest shared identifiers", parts["identifiers"], limit),
         section("Members", members.select(_MEMBER), limit),
+        section("Decisions", decided.select("when", "who", "decision", "note"), limit) if decided.height else "",
     ]
 
 

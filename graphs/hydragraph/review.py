@@ -1,0 +1,197 @@
+"""People's decisions about clusters: taken about one case, heeded in the next."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from hydragraph.assess import Assessed
+from hydragraph.case import Case, Cluster
+from hydragraph.decisions import Decision, add_decisions, holding, read_decisions
+from hydragraph.errors import CaseExists, InputRefused
+from hydragraph.identifiers import kind as kind_of
+from hydragraph.schema import REVIEW_STATES
+
+CLEARED = "cleared"
+"""The hypothesis of a cluster that a person called innocent."""
+
+MOST = 0.5
+"""Share of a cluster's accounts that must have been in the cluster decided about: for it to stay cleared at least this, to
+inherit a decision without its id more than this."""
+
+
+def decide(
+    case: Case, cluster: str, decision: str, *, note: str = "", by: str | None = None, when: dt.datetime | None = None
+) -> Cluster:
+    """Add a decision about a cluster to the case and return the cluster in its new state.
+
+    cluster: its id or an unambiguous beginning of it. decision: `confirmed`, `innocent`, or `unreviewed`, which takes an
+    earlier one back; the last one holds. by: who decided, the name of the user if not given. when: now if not given; a
+    time without a zone is taken as UTC.
+
+    The line in decisions.ndjson also holds the members and the kinds of evidence of now. The review state is new at once,
+    the assessment with the next `analyze(..., previous=case)`. Raises UnknownName for the cluster and InputRefused for
+    another decision.
+    """
+    if decision not in REVIEW_STATES:
+        raise InputRefused(f"a decision is one of {', '.join(REVIEW_STATES)}")
+    found = case.cluster(cluster)
+    when = when or dt.datetime.now(dt.UTC)
+    when = when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when.astimezone(dt.UTC)
+    added = Decision(
+        when=when.replace(tzinfo=None).isoformat(timespec="seconds") + "Z",
+        who=" ".join((by or _user()).split()) or "unknown",
+        cluster_id=found.id,
+        decision=decision,
+        note=note.strip(),
+        members=tuple(found.accounts["account_id"].sort()),
+        kinds=tuple(_kinds(found.links.with_columns(cluster_id=pl.lit(found.id))).get(found.id, ())),
+    )
+    add_decisions(case.path, [added])
+    case._held.pop("clusters", None)
+    return case.cluster(found.id)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # nobody has this number
+        return "unknown"
+
+
+def _kinds(links: pl.DataFrame) -> dict[str, list[str]]:
+    """The kinds of which two or more members of a cluster share an identifier that is worth anything, by cluster."""
+    shared = (
+        links.filter(pl.col("bits") > 0)
+        .group_by("cluster_id", "kind", "value")
+        .agg(members=pl.len())
+        .filter(pl.col("members") > 1)
+    )
+    return dict(shared.group_by("cluster_id").agg(pl.col("kind").unique().sort()).iter_rows())
+
+
+def refuse_to_lose_decisions(out: Path, previous: Case | None) -> None:
+    """Raise CaseExists if the case at `out` holds decisions that `previous` does not bring along."""
+    brought = set(read_decisions(previous.path)) if previous is not None else set()
+    lost = sum(d not in brought and d.carried_from is None for d in read_decisions(out))
+    if lost:
+        raise CaseExists(
+            f"the case there holds {lost} decision{'' if lost == 1 else 's'}; carry them along by naming it with"
+            " --previous, or choose another folder"
+        )
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """The judgement once people's decisions are heeded.
+
+    assessed: as `assess` gives it, changed where somebody decided. states: review_state of each cluster. decisions: for
+    the new case, those of the old one first.
+    """
+
+    assessed: Assessed
+    states: list[str]
+    decisions: tuple[Decision, ...]
+
+
+def heed(
+    decisions: Sequence[Decision], assessed: Assessed, ids: Sequence[str], members: pl.DataFrame, links: pl.DataFrame
+) -> Reviewed:
+    """Apply the decisions of an earlier case to the clusters of a new one.
+
+    ids: of the clusters, in the order of `assessed`, carried over from the earlier case. members: account_id and
+    cluster_id. links: links.parquet of the new case.
+
+    For a cluster the last decision about its id holds; without one, the last decision that holds for a cluster of which
+    more than half of the new one's accounts were members. confirmed: assessed coordinated. innocent: assessed explained,
+    hypothesis `cleared`; but as its evidence says if members share evidence of a kind that they did not then, or if fewer
+    than half of the members were members then. The explanation says who decided, when, and why it does not hold.
+    """
+    lasting = holding(decisions)
+    own = members.group_by("cluster_id").agg("account_id")
+    accounts = {cluster: set(names) for cluster, names in own.iter_rows()}
+    heirs = _heirs([d for d in lasting.values() if d.decision != REVIEW_STATES[0]], members, set(lasting))
+    valid = lasting | {d.cluster_id: d for d in heirs}
+    of_decided = members.filter(pl.col("cluster_id").is_in([c for c in valid if c in accounts]))
+    now = _kinds(links.join(of_decided, on="account_id", how="inner"))
+    out = replace(
+        assessed,
+        assessment=list(assessed.assessment),
+        hypothesis=list(assessed.hypothesis),
+        explanation=list(assessed.explanation),
+        against=list(assessed.against),
+    )
+    states = []
+    for i, cluster in enumerate(ids):
+        decision = valid.get(cluster)
+        states.append(decision.decision if decision else REVIEW_STATES[0])
+        if decision is None:
+            continue
+        if decision.decision == "confirmed":
+            _confirm(out, i, decision)
+        elif decision.decision == "innocent":
+            _clear(out, i, decision, accounts[cluster], now.get(cluster, []))
+    return Reviewed(out, states, (*decisions, *heirs))
+
+
+def _heirs(lasting: Sequence[Decision], members: pl.DataFrame, decided: set[str]) -> list[Decision]:
+    """The decisions that clusters without one inherit, sorted by cluster: the last of those that fit."""
+    size = dict(members.group_by("cluster_id").agg(pl.len()).iter_rows())
+    where = dict(members.filter(~pl.col("cluster_id").is_in(list(decided))).iter_rows())
+    found: dict[str, Decision] = {}
+    for decision in lasting:
+        common: dict[str, int] = {}
+        for account in decision.members:
+            if account in where:
+                common[where[account]] = common.get(where[account], 0) + 1
+        for cluster, number in common.items():
+            if number > MOST * size[cluster]:
+                found[cluster] = decision
+    return [
+        replace(d, cluster_id=cluster, carried_from=d.carried_from or d.cluster_id)
+        for cluster, d in sorted(found.items())
+    ]
+
+
+def _about(decision: Decision) -> str:
+    of = f", of cluster {decision.carried_from} then" if decision.carried_from else ""
+    return f"{decision.who} on {decision.when[:10]}{of}"
+
+
+def _confirm(out: Assessed, i: int, decision: Decision) -> None:
+    said = f"Confirmed by {_about(decision)}"
+    if out.assessment[i] == "explained":
+        out.explanation[i], out.against[i] = (
+            f"{said}; its evidence alone would not say so. {out.against[i]}".rstrip(),
+            out.explanation[i],
+        )
+    else:
+        out.explanation[i] = f"{said}. {out.explanation[i]}"
+    out.assessment[i] = "coordinated"
+
+
+def _clear(out: Assessed, i: int, decision: Decision, accounts: set[str], kinds: Sequence[str]) -> None:
+    fresh = [kind_of(k).title for k in kinds if k not in decision.kinds]
+    known = len(accounts & set(decision.members))
+    if fresh:
+        out.explanation[i] = (
+            f"Cleared by {_about(decision)}, but members share evidence of another kind since:"
+            f" {', '.join(fresh)}. {out.explanation[i]}"
+        )
+    elif known < MOST * len(accounts):
+        out.explanation[i] = (
+            f"Cleared by {_about(decision)}, but only {known} of its {len(accounts)} accounts were members then."
+            f" {out.explanation[i]}"
+        )
+    else:
+        said = f"Cleared by {_about(decision)}, and no evidence of another kind has appeared since."
+        if out.assessment[i] == "explained":
+            out.explanation[i] = f"{said} {out.explanation[i]}"
+        else:
+            out.explanation[i], out.against[i] = f"{said} {out.against[i]}".rstrip(), out.explanation[i]
+        out.assessment[i], out.hypothesis[i] = "explained", CLEARED
