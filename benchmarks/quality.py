@@ -19,7 +19,7 @@ from time import perf_counter
 
 from hydragraph.report.files import write_whole
 from quality_document import REPORTED_FROM, Curve, Results, Row, document, draw
-from quality_runs import ROOT, Run, World, measured, peers_measured, pooled
+from quality_runs import ROOT, Run, World, measured, median_ring, peers_measured, pooled
 
 DOCUMENT = ROOT / "docs" / "quality.md"
 SEEDS = (1000, 1001, 1002)
@@ -83,7 +83,8 @@ def _curve(name: str, seeds: Sequence[int], say: Say) -> Curve:
     points: dict[str, list[Run]] = {}
     for value in values:
         worlds = (World(accounts=CURVE_ACCOUNTS, seed=seed, **{name: value}) for seed in seeds)  # type: ignore[arg-type]
-        points[f"{value:g}"] = [measured(world, say) for world in worlds]
+        runs = [measured(world, say) for world in worlds]
+        points[f"{median_ring(runs):g} ({value:g} asked for)" if name == "ring_size" else f"{value:g}"] = runs
     return Curve(name, meaning, points)
 
 

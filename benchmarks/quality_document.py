@@ -424,7 +424,7 @@ def _curve_figure(curves: Sequence[Curve]) -> Any:
             axes.fill_between(places, [min(e) for e in each], [max(e) for e in each], color=colour, alpha=0.18, lw=0)
             pooled = [_of(runs, measure) or 0.0 for runs in curve.points.values()]
             axes.plot(places, pooled, marker=marker, color=colour, label=measure, markersize=5)
-        axes.set_xticks(places, list(curve.points))
+        axes.set_xticks(places, [value.split(" (")[0] for value in curve.points])
         axes.set_xlabel(curve.meaning)
         axes.set_ylim(-0.02, 1.04)
         axes.grid(color="#dcdad5", linewidth=0.7)

@@ -279,6 +279,12 @@ def _digest(files: Iterable[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
+def median_ring(runs: Sequence[Run]) -> float:
+    """Median accounts of the rings that the worlds hold, which may be fewer than what was asked for."""
+    sizes = [run.truth.filter(pl.col("label") == 1).group_by("cluster").len()["len"] for run in runs]
+    return float(pl.concat(sizes).median() or 0)  # type: ignore[arg-type]
+
+
 def share(counts: Iterable[tuple[float, float]]) -> float | None:
     """Hits over all, summed over worlds; None where there is nothing to divide by."""
     hits, of = np.sum([*counts, (0.0, 0.0)], axis=0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from hand import graph_of
@@ -200,3 +201,15 @@ def test_what_each_part_adds_in_a_table(bench: dict[str, Any]) -> None:
     assert "| without time | - | 0.000 | 0.500 | 0 | 7 |" in section
     assert "not ablated" not in section
     assert ablation.ablation_section([("not ablated", {})]) == ""
+
+
+def test_the_median_ring_is_that_of_the_worlds(bench: dict[str, Any], tmp_path: Path) -> None:
+    runs = []
+    for name, sizes in (("one", [3, 5]), ("two", [8])):
+        rings = [f"{name}{i}" for i, size in enumerate(sizes) for _ in range(size)]
+        truth = pl.DataFrame({"label": [1] * len(rings) + [0], "cluster": [*rings, None]})
+        (tmp_path / name).mkdir()
+        truth.write_parquet(tmp_path / name / "truth.parquet")
+        runs.append(bench["quality_runs"].Run(None, tmp_path / name, {}, {}, {}, {}, {}, 0.0, 0))
+
+    assert bench["quality_runs"].median_ring(runs) == 5.0

@@ -411,7 +411,7 @@ def test_report(watched: Watched, case: str) -> None:
 
 
 def test_simulate_hands_everything_on(watched: Watched) -> None:
-    calls = watched("simulate", SimpleNamespace(folder=Path("world"), counts={"accounts": 1000}))
+    calls = watched("simulate", SimpleNamespace(folder=Path("world"), counts={"accounts": 1000}, notes=()))
     assert invoke("simulate", "world").stderr == "written: world (1,000 accounts)\n"
     ok(
         "simulate", "world", "--accounts", "900", "--events", "9000", "--seed", "3", "--scenario", "hard", "--force",

@@ -195,6 +195,21 @@ def test_ring_size() -> None:
     assert 48 <= median(60) <= 75
 
 
+def test_the_median_ring_is_recorded_and_said_when_it_is_not_the_one_asked_for(tmp_path: Path) -> None:
+    # three hundredths of 2,000 accounts are about 60: rings of 20 fit, rings of 500 do not
+    for asked, said in ((20.0, False), (500.0, True)):
+        made = simulate(tmp_path / str(asked), accounts=2000, seed=3, scenario="card_chain", ring_size=asked)
+        sizes = made.truth.filter(label=1).group_by("cluster").len()["len"]
+        recipe = json.loads((made.folder / "world.json").read_text("utf-8"))
+
+        assert recipe["ring_size_reached"] == sizes.median()
+        assert [f"the median ring has {sizes.median():g} accounts, not the 500" in note for note in made.notes] == [
+            True
+        ] * said
+    none = simulate(tmp_path / "none", accounts=2000, seed=3, scenario="innocent")
+    assert json.loads((none.folder / "world.json").read_text("utf-8"))["ring_size_reached"] is None
+
+
 def _hidden(w: Rows) -> float:
     """Share of ring requests from ranges with at least 40 innocent people."""
     rows = w.seen.filter(label=1).join(w.strangers.filter(pl.col("people") >= 40), on="range", how="left")
@@ -280,15 +295,16 @@ def test_a_scenario_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"accounts": 10}, "accounts must lie between"),
-        ({"events": 5}, "events must lie between"),
-        ({"seed": -1}, "seed must lie between"),
-        ({"camouflage": 1.5}, "camouflage must lie between"),
-        ({"jitter": -1.0}, "jitter must lie between"),
-        ({"replacement_delay": -1.0}, "replacement_delay must lie between"),
-        ({"hand_on": 2.0}, "hand_on must lie between"),
-        ({"ring_size": 1.0}, "ring_size must lie between"),
-        ({"accounts": 200}, "rings would hold"),
+        ({"accounts": 10}, r"accounts \(--accounts\) must lie between"),
+        ({"events": 5}, r"events \(--events\) must lie between"),
+        ({"seed": -1}, r"seed \(--seed\) must lie between"),
+        ({"camouflage": 1.5}, r"camouflage \(--camouflage\) must lie between"),
+        ({"jitter": -1.0}, r"jitter \(--jitter\) must lie between"),
+        ({"replacement_delay": -1.0}, r"replacement_delay \(--replacement-delay\) must lie between"),
+        ({"hand_on": 2.0}, r"hand_on \(--hand-on\) must lie between"),
+        ({"ring_size": 1.0}, r"ring_size \(--ring-size\) must lie between"),
+        ({"accounts": 60_000_000}, "between 200 and 50000000$"),
+        ({"accounts": 200}, r"rings would hold .*--ring-size"),
     ],
 )
 def test_figures_out_of_bounds_are_refused(tmp_path: Path, bad: dict[str, float], said: str) -> None:
@@ -311,7 +327,7 @@ def test_only_a_world_is_replaced_and_only_by_force(tmp_path: Path, monkeypatch:
     folder = tmp_path / "w"
     simulate(folder, **SMALL)
     before = digests(folder)
-    with pytest.raises(CaseExists, match="a world is there already"):
+    with pytest.raises(CaseExists, match=r"a world is there already.* --force"):
         simulate(folder, **SMALL)
 
     def fail(*_: object, **__: object) -> None:

@@ -24,7 +24,7 @@ from hydragraph_cli.talk import Talk
     help="Which rings and innocent groups live in it: mixed, innocent, hard, small, or one tactic.",
 )
 @click.option("--no-templates", is_flag=True, help="Leave template_hash empty.")
-@click.option("--ring-size", type=float, metavar="N", help="Median accounts of a ring.")
+@click.option("--ring-size", type=float, metavar="N", help="Median accounts of a ring, where a tactic has so many.")
 @click.option(
     "--camouflage", type=float, metavar="SHARE", help="Share of a ring's work hidden behind carriers and VPNs."
 )
@@ -50,3 +50,5 @@ def command(talk: Talk, /, folder: Path, no_templates: bool, force: bool, **figu
     with talk.progress() as progress:
         world = hg.simulate(folder, templates=not no_templates, force=force, progress=progress, **given(**figures))
     talk.say(f"written: {world.folder} ({', '.join(f'{count:,} {what}' for what, count in world.counts.items())})")
+    for note in world.notes:
+        talk.say(note)

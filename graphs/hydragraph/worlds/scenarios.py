@@ -217,7 +217,9 @@ def scenario_named(name: str) -> Scenario:
 
 
 def checked(value: float | None, low: float, high: float, what: str) -> float | None:
-    """`value` if it is None or lies between the bounds. Raises InputRefused."""
+    """`value` if it is None or lies between the bounds. what: the argument's name, which gives the option's. Raises
+    InputRefused."""
     if value is not None and not low <= value <= high:
-        raise InputRefused(f"{what} must lie between {low:g} and {high:g}")
+        least, most = (f"{int(v)}" if v == int(v) else f"{v:g}" for v in (low, high))
+        raise InputRefused(f"{what} (--{what.replace('_', '-')}) must lie between {least} and {most}")
     return value

@@ -28,15 +28,19 @@ RECIPE = "world.json"
 TRUTH = "truth.parquet"
 EVENTS_PER_ACCOUNT = 16
 LARGEST_RING_SHARE = 0.4
+OFF_BY = 0.25
+"""A median ring that misses the one asked for by a larger share than this is said."""
 
 
 @dataclass(frozen=True, repr=False)
 class World:
-    """A written world: its folder, the truth about every account, and how many rows of what there are."""
+    """A written world: its folder, the truth about every account, how many rows of what there are, and what a reader
+    must know about it, a sentence each."""
 
     folder: Path
     truth: pl.DataFrame = field(compare=False)
     counts: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         said = ", ".join(f"{n} {what}" for what, n in self.counts.items())
@@ -65,7 +69,9 @@ def simulate(
     seed: the same seed and parameters give the same bytes; another seed gives another world, not only other names.
     scenario: a name of `SCENARIOS`, or a Scenario of your own.
     templates: False leaves template_hash empty; everything else stays as it was.
-    ring_size: median accounts of a ring. camouflage: share of a member's bursts through carriers and VPN exits.
+    ring_size: median accounts of a ring; a tactic whose accounts are fewer has one ring of what there are, so that the
+    median reached can be lower: world.json and `notes` say so.
+    camouflage: share of a member's bursts through carriers and VPN exits.
     jitter: hours by which a ring's simultaneous work strays. replacement_delay: median hours from a closure to the
     successor's first request. hand_on: share of successors that go on with a card, a device, a phone, a proxy of the
     closed account, each drawn apart. All five replace every tactic's own figure; None leaves it.
@@ -98,8 +104,12 @@ def simulate(
     shape, shared_seed, people, rings, activity, names, rest = np.random.SeedSequence(seed).spawn(7)
     orders = plan_rings(np.random.default_rng(shape), wanted, accounts)
     in_rings = sum(o.size for o in orders)
+    reached = float(np.median([o.size for o in orders])) if orders else None
     if in_rings > LARGEST_RING_SHARE * accounts:
-        raise InputRefused(f"rings would hold {in_rings} of {accounts} accounts; choose more accounts or smaller rings")
+        raise InputRefused(
+            f"rings would hold {in_rings} of {accounts} accounts; choose more accounts (--accounts) or smaller rings"
+            " (--ring-size)"
+        )
     places = Places()
     draft = Draft(places=places, shared=build_shared(np.random.default_rng(shared_seed), places, accounts))
     draft.counters["template"] = draft.shared.public_templates
@@ -114,10 +124,19 @@ def simulate(
         truth, counts = write_tables(building, draft, drawn, Names(draft, names), rest, templates=templates)
         recipe: dict[str, Any] = {
             "scenario": wanted.name, "accounts": accounts, "events": events, "seed": seed, "templates": templates,
-            **given, "rows": counts,
+            **given, "ring_size_reached": reached, "rows": counts,
         }  # fmt: skip
         (building / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n", "utf-8")
-    return World(folder=folder, truth=truth, counts=counts)
+    return World(folder=folder, truth=truth, counts=counts, notes=_said(ring_size, reached))
+
+
+def _said(asked: float | None, reached: float | None) -> tuple[str, ...]:
+    if asked is None or reached is None or abs(reached - asked) <= OFF_BY * asked:
+        return ()
+    return (
+        f"the median ring has {reached:g} accounts, not the {asked:g} asked for (--ring-size): a tactic's rings hold no"
+        " more than its share of the accounts; a larger world reaches it",
+    )
 
 
 @contextmanager
@@ -146,4 +165,4 @@ def refuse_to_replace(folder: Path, *, force: bool) -> None:
     if not (folder / RECIPE).is_file():
         raise CaseExists("the folder exists and is not a world; choose another folder")
     if not force:
-        raise CaseExists("a world is there already; choose another folder or replace it with force")
+        raise CaseExists("a world is there already; choose another folder or replace it with --force")
