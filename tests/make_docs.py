@@ -7,7 +7,7 @@
     ```pycon                      the lines after >>> and ... stay, what they print is made
     `ties.PAIR_BUDGET` (40)       the value of a constant
 
-{lead} is the first cluster of the case named before it, {member} the strongest account in that cluster, {other} the weakest,
+{lead} is the first cluster of the case named before it, {member} the strongest account of its core, {other} the weakest,
 {outside} the first account in no cluster. Commands and Python run in a folder that holds fixtures/ and demo/, as after
 `make demo` at the top of a clone. Every document starts with such a folder of its own, and its blocks run one after the
 other.
@@ -139,7 +139,8 @@ def filled(line: str) -> str:
     if case.clusters.is_empty():
         raise SystemExit(f"{line}: the case has no cluster")
     lead = case.cluster(case.clusters["cluster_id"][0])
-    members = lead.accounts.sort("bits", "account_id", descending=[True, False], nulls_last=True)["account_id"]
+    core_first = (lead.accounts["membership"] != "core", "bits", "account_id")
+    members = lead.accounts.sort(*core_first, descending=[False, True, False], nulls_last=True)["account_id"]
     alone = case.accounts.filter(case.accounts["cluster_id"].is_null())["account_id"].sort()
     names = {"lead": lead.id, "member": members[0], "other": members[-1], "outside": next(iter(alone), "nobody")}
     return line.format(**names)
