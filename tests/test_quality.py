@@ -67,12 +67,12 @@ def found() -> hg.Evaluation:
         # innocent accounts: one at 0.9 with 4 coordinated, two at 0.1 (7 above, 1 beside), three at 0 (8 above, 1 beside)
         ("roc_auc", "score", (2 + 2 * 7.5 + 3 * 8.5) / (9 * 6)),
         ("average_precision", "score", (4 * 4 / 5 + 3 * 7 / 8 + 1 * 8 / 11 + 1 * 9 / 15) / 9),
-        ("pairwise_precision", "any cluster", 9 / 9),
-        ("pairwise_recall", "any cluster", (6 + 3) / (10 + 6)),
-        ("pairwise_f1", "any cluster", 18 / (9 + 16)),
-        ("b_cubed_precision", "any cluster", 1.0),
-        ("b_cubed_recall", "any cluster", (4 * 4 / 5 + 1 / 5 + 3 * 3 / 4 + 1 / 4) / 9),
-        ("b_cubed_f1", "any cluster", 2 * (5.9 / 9) / (1 + 5.9 / 9)),
+        ("pairwise_precision", "ring accounts", 9 / 9),
+        ("pairwise_recall", "ring accounts", (6 + 3) / (10 + 6)),
+        ("pairwise_f1", "ring accounts", 18 / (9 + 16)),
+        ("b_cubed_precision", "ring accounts", 1.0),
+        ("b_cubed_recall", "ring accounts", (4 * 4 / 5 + 1 / 5 + 3 * 3 / 4 + 1 / 4) / 9),
+        ("b_cubed_f1", "ring accounts", 2 * (5.9 / 9) / (1 + 5.9 / 9)),
         ("innocent_groups_accused", "groups", 1 / 2),  # one of the two in the household; none in the office
         ("lineage_precision", "parents", 1 / 3),
         ("lineage_recall", "parents", 1 / 2),  # the parent of a4 is not in the case
@@ -89,7 +89,7 @@ def test_headline_counts_what_it_divides(found: hg.Evaluation) -> None:
 
     assert counts["precision", "coordinated"] == (4, 5)
     assert counts["recall", BOTH] == (7, 9)
-    assert counts["pairwise_recall", "any cluster"] == (9, 16)
+    assert counts["pairwise_recall", "ring accounts"] == (9, 16)
     assert counts["roc_auc", "score"] == (None, None)
 
 
@@ -370,7 +370,7 @@ def test_labels_alone_are_enough() -> None:
 
     assert found.value("precision") == pytest.approx(0.8)
     assert found.value("rings_found") is None
-    assert found.value("pairwise_precision", "any cluster") is None
+    assert found.value("pairwise_precision", "ring accounts") is None
     assert found.value("lineage_recall", "parents") is None
     assert found.tactics.is_empty()
     assert found.rings.is_empty()
@@ -382,7 +382,7 @@ def test_where_every_account_has_a_true_cluster_pairs_are_also_over_all() -> Non
     rows = [("a", 1, "p"), ("b", 1, "p"), ("c", 0, "q"), ("d", 0, "q")]
     found = hg.evaluate(case, truth_of(rows, "cluster_id"))
 
-    assert found.value("pairwise_precision", "any cluster") == 1.0
+    assert found.value("pairwise_precision", "ring accounts") == 1.0
     assert found.value("pairwise_precision", "all labelled") == pytest.approx(1 / 3)
     assert found.value("pairwise_recall", "all labelled") == 1 / 2
     # a, b: 2/3; c: 1/3; d: alone

@@ -78,7 +78,7 @@ def test_names_that_mean_coordinated() -> None:
     assert labels(frame, positive=["reseller", "proxy"]) == {"a": True, "b": False, "c": True, "d": None}
     with pytest.raises(InputRefused, match="1 of the 2 positive names do not occur"):
         read_truth(frame, positive=["reseller", "prxoy"])
-    with pytest.raises(InputRefused, match="3 rows of the column label hold neither 1/0 nor true/false"):
+    with pytest.raises(InputRefused, match="the column label holds neither 1/0 nor true/false in 3 rows"):
         read_truth(frame)
 
 
@@ -114,6 +114,10 @@ def test_only_the_truth_of_a_world_is_complete_unless_said(tmp_path: Path) -> No
     assert read_truth(tmp_path / "mine.csv", complete=True).complete
 
 
+def test_a_label_that_is_no_number_is_not_known() -> None:
+    assert labels(pl.DataFrame({"account_id": ["a", "b"], "label": [1.0, float("nan")]})) == {"a": True, "b": None}
+
+
 @pytest.mark.parametrize(
     ("frame", "said"),
     [
@@ -121,9 +125,11 @@ def test_only_the_truth_of_a_world_is_complete_unless_said(tmp_path: Path) -> No
         ({"label": ["1"]}, "column account_id is missing"),
         ({"account_id": [None], "label": [1]}, "no row names an account"),
         ({"account_id": ["a", "a"], "label": [1, 0]}, "2 rows say different things"),
-        ({"account_id": [1.5], "label": [1]}, "1 rows of the column account_id hold a decimal number"),
+        ({"account_id": [1.5], "label": [1]}, "column account_id holds a decimal number in 1 row;"),
         ({"account_id": [["a"]], "label": [1]}, "nested or binary"),
-        ({"account_id": ["a"], "label": [2]}, "1 rows of the column label"),
+        ({"account_id": ["a", "b", "c"], "label": [1.0, float("inf"), float("-inf")]}, "infinite number in 2 rows;"),
+        ({"account_id": ["a", "b"], "label": ["", None]}, "no row has a label"),
+        ({"account_id": ["a"], "label": [2]}, "nor true/false in 1 row;"),
     ],
 )
 def test_a_truth_that_cannot_be_used_is_refused(frame: dict[str, list[Any]], said: str) -> None:
@@ -188,7 +194,7 @@ def test_command_prints_a_table(case: str, truth: str) -> None:
     row = next(line for line in done.stdout.splitlines() if line.startswith("precision") and "coordinated " in line)
     assert row.split() == ["precision", "coordinated", "1", "-", "-", "2", "2"]  # one ring: no interval
     assert "2 of 5 accounts have no label. They are not taken as innocent" in done.stderr
-    assert "1 labels are of accounts the case does not hold" in done.stderr
+    assert "1 label is of an account the case does not hold" in done.stderr
 
 
 def test_command_prints_json(case: str, truth: str) -> None:
@@ -228,3 +234,26 @@ def test_command_takes_names(case: str, tmp_path: Path) -> None:
     assert run(case, str(path), "--positive", " ,").exit_code == 2
     assert run(case, str(tmp_path / "none.csv")).exit_code == 3
     assert run(str(tmp_path), str(path)).exit_code == 1
+
+
+def test_command_says_what_a_blank_column_and_lone_labels_leave_out(case: str, tmp_path: Path) -> None:
+    blank, lone = tmp_path / "blank.csv", tmp_path / "lone.csv"
+    blank.write_text("account_id,label,cluster\nann,1,\nbob,1,\ncy,0,\neve,,\n")
+    lone.write_text("account_id,label,cluster\nann,1,r\nbob,1,s\ncy,0,\n,1,r\n")
+
+    said = run(case, str(blank)).stderr
+    assert "The truth names no rings (column cluster)" in said
+    assert "1 row of the truth has no label" in said
+    said = run(case, str(lone)).stderr
+    assert "2 rings have a single labelled account" in said
+    assert "1 row of the truth names no account" in said
+
+
+def test_command_explains_every_figure(case: str, truth: str) -> None:
+    told = run("--help").stdout
+    headline = json.loads(run(case, truth, "--format", "json").stdout)["headline"]
+
+    for measure in {row["measure"] for row in headline}:
+        name = next((f"{n}_..." for n in ("pairwise", "b_cubed") if measure.startswith(n)), measure)
+        assert f"  {name} " in told, measure
+    assert {row["of"] for row in headline if "cubed" in row["measure"]} == {"ring accounts"}

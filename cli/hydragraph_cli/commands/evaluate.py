@@ -51,6 +51,30 @@ def command(
     taken as innocent: figures are over labelled accounts only. Low and high bound the 95% interval, over rings and
     clusters; "-" is a figure that the labels cannot tell.
 
+    An empty parent means not known, but in a world, or with --complete, that the account replaced none.
+
+    \b
+    What the figures are (of: which accounts or clusters they are over):
+      precision            accused accounts that are coordinated
+      recall               coordinated accounts that are accused
+      f1                   harmonic mean of the two
+      false_positive_rate  innocent accounts that are accused
+      clusters_right       accused clusters, at least half coordinated
+      rings_found          rings of which one cluster holds half
+      rings_whole          rings of which one cluster holds 90%
+      rings_split          rings of which two clusters hold 10% each
+      rings_merged         rings that share a cluster with another ring
+      innocent_groups_accused  households, offices, ... with accused members
+      roc_auc              chance that a ring account outranks an innocent one
+      average_precision    mean precision down the list by score
+      pairwise_...         pairs of accounts in one cluster and in one ring
+      b_cubed_...          the same, averaged over accounts
+      lineage_precision    named parents that are right
+      lineage_recall       children in the data whose parent is named right
+      lineage_same_ring    named pairs within one ring
+      lineage_identifiable children whose own things single out the parent
+      lineage_identifiable_recall  those of them whose parent is named right
+
     \b
     Example:
       hydragraph evaluate case world/truth.parquet

@@ -65,7 +65,7 @@ class Evaluation:
 
     counts: accounts and labels, by name. notes: what a reader must know about the labels, a sentence each.
     headline: measure, of, value, low, high (95 % interval over rings and clusters), hits and out_of (the counts that
-        are divided). `of` is `coordinated` or `coordinated+review` where accused clusters are meant, `any cluster` and
+        are divided). `of` is `coordinated` or `coordinated+review` where accused clusters are meant, `ring accounts` and
         `all labelled` for pairwise and B-cubed figures, `score`, `parents`, `groups`. A value that cannot be known is
         null, never 0.
     tactics, innocents, rings, ranks, curve, reliability: as the functions of `quality.tables` say.

@@ -59,6 +59,7 @@ def tally(accounts: pl.DataFrame, truth: Truth, labelled: pl.DataFrame) -> dict[
         "labels_of_unknown_accounts": with_label.height - labelled.height,
         "rows_without_label": truth.frame.height - with_label.height,
         "rows_without_account": truth.nameless,
+        "rings_of_one": labelled["ring"].drop_nulls().value_counts().filter(pl.col("count") == 1).height,
     }
     for at in AT:
         name = "accused" if at == COORDINATED else "accused_or_review"
@@ -72,23 +73,26 @@ def said(counts: dict[str, int], truth: Truth) -> list[str]:
     notes = []
     if counts["unlabelled"]:
         notes.append(
-            f"{counts['unlabelled']:,} of {counts['accounts_in_case']:,} accounts have no label. They are not taken as"
-            " innocent: every figure is over labelled accounts only."
+            f"{counts['unlabelled']:,} of {counts['accounts_in_case']:,} accounts"
+            f" {'has' if counts['unlabelled'] == 1 else 'have'} no label. They are not taken as innocent: every figure is"
+            " over labelled accounts only."
         )
     if counts["accused_unlabelled"]:
         every = counts["accused_unlabelled"] + counts["accused_labelled"]
         notes.append(
-            f"{counts['accused_unlabelled']:,} of the {every:,} accounts in coordinated clusters have no label; whether"
-            " they are right is not known."
+            f"{counts['accused_unlabelled']:,} of the {every:,} accounts in coordinated clusters"
+            f" {'has' if counts['accused_unlabelled'] == 1 else 'have'} no label; whether they are right is not known."
         )
     if counts["labels_of_unknown_accounts"]:
-        notes.append(
-            f"{counts['labels_of_unknown_accounts']:,} labels are of accounts the case does not hold; left out."
-        )
+        strangers = _some(counts["labels_of_unknown_accounts"], "label is of an account", "labels are of accounts")
+        notes.append(f"{strangers} the case does not hold; left out.")
     if counts["rows_without_label"]:
-        notes.append(f"{counts['rows_without_label']:,} rows of the truth have no label; left out.")
+        notes.append(
+            f"{_some(counts['rows_without_label'], 'row of the truth has', 'rows of the truth have')} no label; left out."
+        )
     if counts["rows_without_account"]:
-        notes.append(f"{counts['rows_without_account']:,} rows of the truth name no account; left out.")
+        nameless = _some(counts["rows_without_account"], "row of the truth names", "rows of the truth name")
+        notes.append(f"{nameless} no account; left out.")
     if not counts["labelled_innocent"]:
         notes.append(
             "No account of the case is labelled innocent: precision, ROC and precision at k cannot be known, and are"
@@ -98,4 +102,13 @@ def said(counts: dict[str, int], truth: Truth) -> list[str]:
         notes.append("No account of the case is labelled coordinated: recall cannot be known, and is empty.")
     if counts["labelled_coordinated"] and "cluster" not in truth.given:
         notes.append("The truth names no rings (column cluster): ring, pairwise and B-cubed figures are empty.")
+    if counts["rings_of_one"]:
+        alone = _some(counts["rings_of_one"], "ring has", "rings have")
+        notes.append(
+            f"{alone} a single labelled account: left out of the shares of rings found, whole, split and merged."
+        )
     return notes
+
+
+def _some(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

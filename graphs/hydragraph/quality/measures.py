@@ -14,7 +14,7 @@ from hydragraph.quality.bootstrap import Estimate, Floats, Key, Stratum, estimat
 from hydragraph.quality.labelled import AT, accused
 from hydragraph.quality.rings import cluster_sums
 
-ANY, EVERY, SCORE = "any cluster", "all labelled", "score"
+ANY, EVERY, SCORE = "ring accounts", "all labelled", "score"
 """What a figure that is not of accused clusters is of: found clusters of any assessment, over coordinated accounts with
 a true ring; the same over all labelled accounts; the score."""
 

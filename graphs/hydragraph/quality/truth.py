@@ -77,6 +77,8 @@ def read_truth(
     if named.is_empty():
         raise InputRefused("truth: no row names an account; a table with account_id and label is needed")
     frame = named.with_columns(label=_labels(named["label"], positive)).unique().sort("account_id")
+    if not frame["label"].count():
+        raise InputRefused("truth: no row has a label; fill the column label, with 1/0 for example")
     doubled = frame["account_id"].is_duplicated().sum()
     if doubled:
         raise InputRefused(f"truth: {doubled} rows say different things about the same accounts; keep one row for each")
@@ -128,14 +130,25 @@ def _read(path: Path) -> pl.DataFrame:
         raise InputRefused("truth: the file cannot be read; it is damaged, cut off or of another format") from None
 
 
+def _rows(number: int) -> str:
+    return f"{number:,} row{'s' * (number != 1)}"
+
+
 def _text(raw: pl.DataFrame, name: str) -> pl.Series:
     """A column as text, blank values null. Whole numbers stored as decimal ones read as whole."""
     column = raw[name]
     if column.dtype.is_float():
+        endless = column.is_infinite().sum()
+        if endless:
+            raise InputRefused(
+                f"truth: the column {name} holds an infinite number in {_rows(int(endless))}; write it as text"
+            )
         whole = column.fill_nan(None).cast(pl.Int64, strict=False)
         fractions = (whole.cast(pl.Float64) != column.fill_nan(None)).sum()
         if fractions:
-            raise InputRefused(f"truth: {fractions} rows of the column {name} hold a decimal number; write it as text")
+            raise InputRefused(
+                f"truth: the column {name} holds a decimal number in {_rows(int(fractions))}; write it as text"
+            )
         column = whole
     if column.dtype.is_nested() or isinstance(column.dtype, (pl.Binary, pl.Object)):
         raise InputRefused(f"truth: the column {name} holds nested or binary values; write it as text")
@@ -151,8 +164,8 @@ def _labels(label: pl.Series, positive: Sequence[str] | None) -> pl.Series:
         odd = (~(yes | no)).sum()
         if odd:
             raise InputRefused(
-                f"truth: {odd} rows of the column label hold neither 1/0 nor true/false; say with --positive which names"
-                " mean coordinated"
+                f"truth: the column label holds neither 1/0 nor true/false in {_rows(int(odd))}; say with --positive which"
+                " names mean coordinated"
             )
         return yes
     wanted = {name.strip() for name in positive}
