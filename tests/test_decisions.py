@@ -49,7 +49,7 @@ def test_a_decision_is_a_line(tmp_path: Path) -> None:
     assert [json.loads(line) for line in (case.path / FILE).read_text().splitlines()] == [
         {
             "when": "2026-03-02T09:30:00Z", "who": "ann b", "cluster_id": "c-one", "decision": "confirmed",
-            "note": "the same card\nas in May", "members": ["ann", "bob"], "kinds": ["ip_range", "payment"],
+            "note": "the same card\nas in May", "members": ["ann", "bob"], "kinds": ["payment"],
             "carried_from": None,
         }
     ]  # fmt: skip
@@ -181,6 +181,11 @@ def test_evidence_of_another_kind_opens_the_case_again() -> None:
     assert found.assessed.explanation == [
         "Cleared by ann on 2026-03-02, but members share evidence of another kind since: device. Why coordinated."
     ]
+
+
+def test_an_address_range_opens_nothing() -> None:
+    found = heeded({"A": "coordinated"}, {"A": "abcd"}, decision(), kinds="payment ip_range")
+    assert found.assessed.assessment == ["explained"]
 
 
 def test_a_crowd_does_not_hide_behind_a_cleared_household() -> None:

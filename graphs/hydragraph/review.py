@@ -14,6 +14,7 @@ from hydragraph.assess import Assessed
 from hydragraph.case import Case, Cluster
 from hydragraph.decisions import Decision, add_decisions, holding, read_decisions
 from hydragraph.errors import CaseExists, InputRefused
+from hydragraph.identifiers import is_circumstantial
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.schema import REVIEW_STATES
 
@@ -34,9 +35,9 @@ def decide(
     earlier one back; the last one holds. by: who decided, the name of the user if not given. when: now if not given; a
     time without a zone is taken as UTC.
 
-    The line in decisions.ndjson also holds the members and the kinds of evidence of now. The review state is new at once,
-    the assessment with the next `analyze(..., previous=case)`. Raises UnknownName for the cluster and InputRefused for
-    another decision.
+    The line in decisions.ndjson also holds the members and the kinds of evidence of now, without circumstantial ones. The
+    review state is new at once, the assessment with the next `analyze(..., previous=case)`. Raises UnknownName for the
+    cluster and InputRefused for another decision.
     """
     if decision not in REVIEW_STATES:
         raise InputRefused(f"a decision is one of {', '.join(REVIEW_STATES)}")
@@ -65,9 +66,11 @@ def _user() -> str:
 
 
 def _kinds(links: pl.DataFrame) -> dict[str, list[str]]:
-    """The kinds of which two or more members of a cluster share an identifier that is worth anything, by cluster."""
+    """The kinds of which two or more members of a cluster share an identifier that is worth anything, by cluster; those
+    left out that support a tie and never make one."""
+    telling = [k for k in links["kind"].unique() if not is_circumstantial(k)]
     shared = (
-        links.filter(pl.col("bits") > 0)
+        links.filter((pl.col("bits") > 0) & pl.col("kind").is_in(telling))
         .group_by("cluster_id", "kind", "value")
         .agg(members=pl.len())
         .filter(pl.col("members") > 1)
@@ -109,8 +112,9 @@ def heed(
 
     For a cluster the last decision about its id holds; without one, the last decision that holds for a cluster of which
     more than half of the new one's accounts were members. confirmed: assessed coordinated. innocent: assessed explained,
-    hypothesis `cleared`; but as its evidence says if members share evidence of a kind that they did not then, or if fewer
-    than half of the members were members then. The explanation says who decided, when, and why it does not hold.
+    hypothesis `cleared`; but as its evidence says if members share evidence of a kind that they did not then (address
+    ranges and the like do not count), or if fewer than half of the members were members then. The explanation says who
+    decided, when, and why it does not hold.
     """
     lasting = holding(decisions)
     own = members.group_by("cluster_id").agg("account_id")

@@ -47,8 +47,8 @@ class Difference:
         was = self.changes.height - self.counts["appeared"] - self.counts["split"]
         leads = now.filter(pl.col("assessment").is_in(LEADS))
         fresh = leads.filter(~pl.col("previous_assessment").is_in(LEADS).fill_null(False)).height
-        were = f"of {leads.height:,} leads {fresh:,} were none before"
-        return f"Of {was:,} clusters before and {now.height:,} now: {said}; {were if leads.height else 'no leads now'}."
+        lead = f"{leads.height:,} lead{'' if leads.height == 1 else 's'} now, {fresh:,} of them new"
+        return f"Of {was:,} clusters before and {now.height:,} now: {said}. {lead if leads.height else 'No leads now'}."
 
 
 def diff(old: Case, new: Case) -> Difference:

@@ -44,5 +44,5 @@ def command(talk: Talk, case: Path, cluster: str, decision: str, note: str, by: 
     opened = hg.open_case(case)
     found = hg.decide(opened, cluster, decision, note=note, by=by)
     print_text(f"{clean(found.id)}  {clean(str(found.row['review_state']))}")
-    talk.say(f"{counted(opened.decisions.height, 'decision')} in this case; the report shows them once written again:")
-    talk.say(f"hydragraph report {shlex.quote(str(case))}")
+    kept = counted(opened.decisions.height, "decision")
+    talk.say(f"{kept} in this case; to show it in the report: hydragraph report {shlex.quote(str(case))}")
