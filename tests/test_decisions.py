@@ -134,8 +134,16 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
         assert [d.cluster_id for d in found if d.who == who] == [str(i) for i in range(30)]
 
 
-def test_a_line_in_the_middle_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(decision("A").line + b"{}\n" + decision("B").line)
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}", b"", b"[1]", b"7", b"\xff", b"not JSON",
+        decision(word="guilty").line[:-1], decision(when="yesterday").line[:-1], decision(when="2026-03-02").line[:-1],
+        decision(who=None).line[:-1], decision().line.replace(b'["a", "b", "c", "d"]', b"[1]")[:-1],
+    ],
+)  # fmt: skip
+def test_a_line_in_the_middle_that_cannot_be_read_is_said(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / FILE).write_bytes(decision("A").line + line + b"\n" + decision("B").line)
     with pytest.raises(hg.NotACase, match="line 2 cannot be read"):
         read_decisions(tmp_path)
 

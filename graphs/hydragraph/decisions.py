@@ -66,10 +66,12 @@ def _parsed(line: bytes) -> Decision | None:
         known = {f.name: cells[f.name] for f in fields(Decision) if f.name != "carried_from"}
         known |= {"members": tuple(known["members"]), "kinds": tuple(known["kinds"])}
         found = Decision(**known, carried_from=cells.get("carried_from"))
-        dt.datetime.fromisoformat(found.when)
-    except (ValueError, KeyError, TypeError):
+        texts = (found.when, found.who, found.cluster_id, found.note, *found.members, *found.kinds)
+        sound = all(isinstance(text, str) for text in texts)
+        dated = dt.datetime.fromisoformat(found.when).tzinfo is not None
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return found if found.decision in REVIEW_STATES else None
+    return found if sound and dated and found.decision in REVIEW_STATES else None
 
 
 def add_decisions(folder: Path, decisions: Iterable[Decision]) -> None:
