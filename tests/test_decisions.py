@@ -214,11 +214,22 @@ def test_a_crowd_does_not_hide_behind_a_cleared_household() -> None:
     ],
 )
 def test_confirmed_ones_stay_leads(word: str, explanation: str, against: str) -> None:
-    found = heeded({"A": word}, {"A": "abcdefghi"}, decision(word="confirmed"))
+    found = heeded({"A": word}, {"A": "abcdef"}, decision(word="confirmed"))
     assert found.states == ["confirmed"]
     assert found.assessed.assessment == ["coordinated"]
     assert (found.assessed.explanation, found.assessed.against) == ([explanation], [against])
     assert found.assessed.score.tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("word", "then"), [("explained", "review"), ("review", "review"), ("coordinated", "coordinated")]
+)
+def test_a_confirmed_few_accuse_no_crowd(word: str, then: str) -> None:
+    found = heeded({"A": word}, {"A": "abcdefghi"}, decision(word="confirmed"))
+    assert (found.states, found.assessed.assessment) == (["confirmed"], [then])
+    assert found.assessed.explanation[0].startswith(
+        "Confirmed by ann on 2026-03-02, when only 4 of its 9 accounts were members"
+    )
 
 
 def test_a_part_inherits_the_decision_about_the_whole() -> None:

@@ -22,7 +22,7 @@ CLEARED = "cleared"
 """The hypothesis of a cluster that a person called innocent."""
 
 MOST = 0.5
-"""Share of a cluster's accounts that must have been in the cluster decided about: for it to stay cleared at least this, to
+"""Share of a cluster's accounts that must have been in the cluster decided about: for the decision to hold at least this, to
 inherit a decision without its id more than this."""
 
 
@@ -111,10 +111,11 @@ def heed(
     cluster_id. links: links.parquet of the new case.
 
     For a cluster the last decision about its id holds; without one, the last decision that holds for a cluster of which
-    more than half of the new one's accounts were members. confirmed: assessed coordinated. innocent: assessed explained,
-    hypothesis `cleared`; but as its evidence says if members share evidence of a kind that they did not then (address
-    ranges and the like do not count), or if fewer than half of the members were members then. The explanation says who
-    decided, when, and why it does not hold.
+    more than half of the new one's accounts were members. confirmed: assessed coordinated; if fewer than half of the
+    members were members then, at least for review. innocent: assessed explained, hypothesis `cleared`; but as its
+    evidence says if members share evidence of a kind that they did not then (address ranges and the like do not count),
+    or if fewer than half of the members were members then. The explanation says who decided, when, and what stands
+    against it.
     """
     lasting = holding(decisions)
     own = members.group_by("cluster_id").agg("account_id")
@@ -137,7 +138,7 @@ def heed(
         if decision is None:
             continue
         if decision.decision == "confirmed":
-            _confirm(out, i, decision)
+            _confirm(out, i, decision, accounts[cluster])
         elif decision.decision == "innocent":
             _clear(out, i, decision, accounts[cluster], now.get(cluster, []))
     return Reviewed(out, states, (*decisions, *heirs))
@@ -167,8 +168,12 @@ def _about(decision: Decision) -> str:
     return f"{decision.who} on {decision.when[:10]}{of}"
 
 
-def _confirm(out: Assessed, i: int, decision: Decision) -> None:
+def _confirm(out: Assessed, i: int, decision: Decision, accounts: set[str]) -> None:
     said = f"Confirmed by {_about(decision)}"
+    known = len(accounts & set(decision.members))
+    few = known < MOST * len(accounts)
+    if few:
+        said += f", when only {known} of its {len(accounts)} accounts were members"
     if out.assessment[i] == "explained":
         out.explanation[i], out.against[i] = (
             f"{said}; its evidence alone would not say so. {out.against[i]}".rstrip(),
@@ -176,7 +181,10 @@ def _confirm(out: Assessed, i: int, decision: Decision) -> None:
         )
     else:
         out.explanation[i] = f"{said}. {out.explanation[i]}"
-    out.assessment[i] = "coordinated"
+    if not few:
+        out.assessment[i] = "coordinated"
+    elif out.assessment[i] == "explained":
+        out.assessment[i] = "review"
 
 
 def _clear(out: Assessed, i: int, decision: Decision, accounts: set[str], kinds: Sequence[str]) -> None:
