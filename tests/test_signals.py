@@ -384,17 +384,24 @@ def test_a_timetable_gives_the_pairs_of_two_accounts_that_its_daily_moments_make
     days = np.arange(10) * 288
     slot = np.concatenate([days + 100, days + 100, days + 101])
     account, group = np.repeat([0, 1, 2], 10), np.zeros(30, np.int64)
-    assert timetable(group[:20], account[:20], slot[:20], np.array([10, 0])).tolist() == [90 / 9, 0]
+    assert timetable(group[:20], account[:20], slot[:20], np.array([10, 0]), 288).tolist() == [90 / 9, 0]
     # c begins five minutes later: 200 pairs more, 20 of them on one day
-    assert timetable(group, account, slot, np.array([30])).tolist() == [270 / 9]
-    assert timetable(group[:3], account[:3], slot[:3], np.array([0])).tolist() == [0]  # a alone
-    assert timetable(group[:0], account[:0], slot[:0], np.array([0])).tolist() == [0]
+    assert timetable(group, account, slot, np.array([30]), 288).tolist() == [270 / 9]
+    assert timetable(group[:3], account[:3], slot[:3], np.array([0]), 288).tolist() == [0]  # a alone
+    assert timetable(group[:0], account[:0], slot[:0], np.array([0]), 288).tolist() == [0]
 
 
 def test_jobs_that_start_every_day_at_the_same_minute_are_no_synchrony() -> None:
     nightly = {a: [288 * d + 24 for d in range(30)] for a in "abc"}
     found = figures("synchrony", view_of({}, ["abc"], begins=nightly))
     assert found.value[0] == pytest.approx((90 + 3) / (90 + 3), abs=0.01)
+
+
+def test_a_weekly_meeting_is_no_synchrony() -> None:
+    mondays = {a: [7 * 288 * w + 120 for w in range(9)] for a in "abcd"}
+    found = figures("synchrony", view_of({}, ["abcd"], begins=mondays))
+    # 6 pairs on each of 9 Mondays: a daily timetable of 57 days would expect 8 * 54 / 56, the weekly one all 54
+    assert found.value[0] == pytest.approx((54 + 3) / (54 + 3), abs=0.01)
 
 
 def test_synchrony_compares_ten_minutes_with_the_half_hour_after() -> None:

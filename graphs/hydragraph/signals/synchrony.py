@@ -13,6 +13,7 @@ _APART = range(6, 12)
 _SHARE = (_NEAR + 0.5) / (_NEAR + 0.5 + len(_APART))
 _SMOOTH = 3.0
 _DAY = 24 * 12
+_WEEK = 7 * _DAY
 
 
 def _lagged(cells: NDArray[np.int64], number: NDArray[np.int64], lag: int) -> NDArray[np.int64]:
@@ -44,24 +45,24 @@ def coincidences(
 
 
 def timetable(
-    group: NDArray[np.int64], account: NDArray[np.int64], slot: NDArray[np.int64], near: NDArray[np.int64]
+    group: NDArray[np.int64], account: NDArray[np.int64], slot: NDArray[np.int64], near: NDArray[np.int64], period: int
 ) -> NDArray[np.float64]:
-    """Pairs of beginnings of two accounts on one day that are as near in the day as the pairs on two days would give.
+    """Pairs of beginnings of two accounts in one period that are as near as the pairs in two periods would give.
 
-    x / (D - 1), with x the pairs of two accounts on different days at most 10 minutes apart in the time of day, and D
-    the days from the group's first beginning to its last; 0 for a single day. near: the pairs on the same day, as
-    `coincidences` gives them. Shape (groups,).
+    x / (P - 1), with x the pairs of two accounts in different periods (days, weeks) at most 10 minutes apart in the time
+    of the period, and P the periods from the group's first beginning to its last; 0 for a single one. near: the pairs
+    in the same period, as `coincidences` gives them. period: in slots. Shape (groups,).
     """
     groups = len(near)
     if not len(slot):
         return np.zeros(groups)
     first = np.full(groups, np.iinfo(np.int64).max)
     last = np.full(groups, np.iinfo(np.int64).min)
-    np.minimum.at(first, group, slot // _DAY)
-    np.maximum.at(last, group, slot // _DAY)
+    np.minimum.at(first, group, slot // period)
+    np.maximum.at(last, group, slot // period)
 
     def pairs(line: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.float64]:
-        cells, at, number = np.unique(line * (_DAY + _NEAR) + slot % _DAY, return_index=True, return_counts=True)
+        cells, at, number = np.unique(line * (period + _NEAR) + slot % period, return_index=True, return_counts=True)
         halves = number * number + 2 * sum(_lagged(cells, number, lag) for lag in range(1, _NEAR + 1))
         return np.bincount(of[at], weights=halves, minlength=groups) / 2
 
@@ -70,7 +71,7 @@ def timetable(
 
 
 def _synchrony(view: View) -> Measured | None:
-    """(near + 3) / (expected + 3), expected: the larger of apart * 2.5 / 6 and `timetable`.
+    """(near + 3) / (expected + 3), expected: the largest of apart * 2.5 / 6 and the `timetable` of days and of weeks.
 
     near and apart cover 2.5 and 6 slots of distance. Minutes that everybody keeps, such as the full hour, are in the
     baseline: the same figure over accounts outside the clusters. p: where only the hours are shared, near of near +
@@ -85,8 +86,9 @@ def _synchrony(view: View) -> Measured | None:
     near, apart = coincidences(label[inside], slot[inside], view.count)
     (other_near,), (other_apart,) = coincidences(np.zeros(int((~inside).sum()), np.int64), slot[~inside], 1)
     counted = np.bincount(label[inside], minlength=view.count) > 1
-    daily = np.round(timetable(label[inside], account[inside], slot[inside], near) * (1 - _SHARE) / _SHARE)
-    apart = np.maximum(apart, daily.astype(np.int64))
+    for period in (_DAY, _WEEK):
+        kept = timetable(label[inside], account[inside], slot[inside], near, period)
+        apart = np.maximum(apart, np.round(kept * (1 - _SHARE) / _SHARE).astype(np.int64))
     value = (near + _SMOOTH) / (apart * _SHARE / (1 - _SHARE) + _SMOOTH)
     baseline = float((other_near + _SMOOTH) / (other_apart * _SHARE / (1 - _SHARE) + _SMOOTH))
     p = binomial_tail(near, near + apart, _SHARE)
@@ -98,7 +100,8 @@ SYNCHRONY = Signal(
     title="Synchrony",
     definition=(
         "How often two members begin a burst of requests within ten minutes of each other, relative to how often they do"
-        " so half an hour to an hour apart, or as a daily timetable would give; a burst begins after an hour of silence."
+        " so half an hour to an hour apart, or as a daily or weekly timetable would give; a burst begins after an hour of"
+        " silence."
     ),
     suggests=(
         "Members begin to work within ten minutes of each other {value} times as often as their hours give; of other"
