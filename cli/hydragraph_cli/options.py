@@ -48,6 +48,14 @@ unmasked_option = click.option(
 )
 
 
+def assessment_option(text: str) -> Callable[[Command], Command]:
+    """--assessment WORD, as often as wanted; the words are checked. text: what it does in this command."""
+    return click.option(
+        "--assessment", "wanted", multiple=True, callback=one_of("hydragraph.schema", "ASSESSMENTS"), metavar="WORD",
+        help=text,
+    )  # fmt: skip
+
+
 def one_of(module: str, names: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     """Callback that holds an option against a list of the library, imported only when the option is given."""
 

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph.links import SLOT_MINUTES
+from hydragraph.runs import spread
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -178,7 +179,7 @@ class Activity:
         # the bursts of each account stand together: expand every pair by those of its account
         low, high = np.searchsorted(account, who, "left"), np.searchsorted(account, who, "right")
         pair = np.repeat(np.arange(len(who)), high - low)
-        burst = np.arange(len(pair)) - np.repeat(np.cumsum(high - low) - (high - low), high - low) + low[pair]
+        burst = spread(low, high - low)
         at = row[to[pair]]
         cell = at * (days * _QUARTERS) + window[burst]
         found_at = np.minimum(np.searchsorted(cells, cell), len(cells) - 1)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hydragraph.identifiers import is_circumstantial
 from hydragraph.identifiers import kind as kind_of
+from hydragraph.runs import changes
 from hydragraph.signals import SIGNALS, Measured, View
 
 Levels = tuple[float, float, float]
@@ -334,8 +335,7 @@ def _tied_by(view: View) -> list[str]:
     use = view.use
     kinds = len(view.graph.kinds)
     order = np.lexsort((use.identifier, use.cluster))
-    first = np.ones(len(order), bool)
-    first[1:] = (np.diff(use.cluster[order]) != 0) | (np.diff(use.identifier[order]) != 0)
+    first = changes(use.cluster[order], use.identifier[order])
     entry = order[first]
     around = np.array([is_circumstantial(k) for k in view.graph.kinds], bool)[use.kind[entry]]
     counted = (use.inside[entry] > 1) & (~around | (2 * use.inside[entry] >= use.users[entry]))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from hydragraph.runs import changes
+
 if TYPE_CHECKING:
     import networkx as nx
     from numpy.typing import NDArray
@@ -111,9 +113,7 @@ class BipartiteGraph:
         count = np.maximum(self.links["count"].fill_null(1).to_numpy(), 1)
         # the links of an account to the identifiers of one kind stand together
         of_kind = self.kind_code.astype(np.int8)[self.links["identifier"].to_numpy()]
-        new = np.ones(len(count), bool)
-        new[1:] = (np.diff(self.links["account"].to_numpy()) != 0) | (np.diff(of_kind) != 0)
-        start = np.flatnonzero(new)
+        start = np.flatnonzero(changes(self.links["account"].to_numpy(), of_kind))
         number = np.diff(np.append(start, len(count)))
         total = np.add.reduceat(count, start)
         often = np.flatnonzero(np.repeat(total != number, number))

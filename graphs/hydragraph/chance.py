@@ -9,8 +9,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.communities import CORE_NET, Clusters, find_cores, tree_bits
+from hydragraph.communities import CORE_NET, Clusters, find_cores, renumber, tree_bits
 from hydragraph.evidence import Evidence
+from hydragraph.runs import changes
 from hydragraph.schema import TIME
 from hydragraph.settings import Settings
 from hydragraph.ties import find_ties
@@ -37,7 +38,7 @@ def rewire(graph: BipartiteGraph, seed: int) -> BipartiteGraph:
     shared = graph.degree[identifier] > 1
     width = max(graph.identifiers.height, 1)
     pairs = np.sort(account[shared] * width + identifier[shared])
-    account, identifier = np.divmod(pairs[np.flatnonzero(np.diff(pairs, prepend=-1))], width)
+    account, identifier = np.divmod(pairs[np.flatnonzero(changes(pairs))], width)
     links = pl.DataFrame({
         "account": account.astype(np.uint32),
         "identifier": identifier.astype(np.uint32),
@@ -73,12 +74,11 @@ def found_by_chance(graph: BipartiteGraph, evidence: Evidence, settings: Setting
     """
     rewired = rewire(graph, settings.seed)
     ties = find_ties(rewired, evidence, pairs_each=_PAIRS_EACH)
-    cores, in_step = find_cores(rewired, ties)
-    known, label = np.unique(cores[cores >= 0], return_inverse=True)
-    whole = np.full(len(cores), -1, np.int64)
-    whole[cores >= 0] = label
     strong = ties.select(ties.net >= CORE_NET)
-    return Chance(np.bincount(label, minlength=len(known)), tree_bits(strong, whole, in_step, evidence.prior)[1])
+    cores, in_step = find_cores(rewired, strong)
+    label = renumber(cores)
+    strength = tree_bits(strong, label, in_step, evidence.prior)[1]
+    return Chance(np.bincount(label[label >= 0], minlength=len(strength)), strength)
 
 
 def _core_sizes(clusters: Clusters) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from hydragraph.blocks import find_blocks
 from hydragraph.evidence import Evidence
 from hydragraph.grouping import connected, modularity_parts
 from hydragraph.joining import SMALL_CORE, attach, merge_cores, rejoin
+from hydragraph.runs import changes
 from hydragraph.ties import Ties
 
 CORE_NET = 1.0
@@ -58,8 +59,8 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activit
     Not checked: nothing here says whether a cluster is innocent; assess.py does.
     """
     n = graph.accounts.height
-    cores, in_step = find_cores(graph, ties, activity)
     strong = ties.select(ties.net >= CORE_NET)
+    cores, in_step = find_cores(graph, strong, activity)
     label, gained = attach(graph, evidence, cores, activity)
     again, more = attach(graph, evidence, label, activity)
     label, gained = again, np.where(again != label, more, gained)
@@ -67,17 +68,16 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activit
     bits = np.maximum(_strongest_tie(n, strong, label), in_step) + evidence.prior
     bits = np.where(core, bits, gained)
     bits[label < 0] = 0.0
-    label = _renumber(label)
+    label = renumber(label)
     return Clusters(label, core & (label >= 0), np.round(bits, 3), *tree_bits(strong, label, in_step, evidence.prior))
 
 
 def find_cores(
-    graph: BipartiteGraph, ties: Ties, activity: Activity | None = None
+    graph: BipartiteGraph, strong: Ties, activity: Activity | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The first part of `find_clusters`: number of each account's core, -1 for none, and the bits by which members of
-    blocks keep step; shape (accounts,) each."""
+    blocks keep step; shape (accounts,) each. strong: the ties of at least CORE_NET."""
     n = graph.accounts.height
-    strong = ties.select(ties.net >= CORE_NET)
     label = _components(n, strong.a, strong.b)
     label = _split_threads(label, strong)
     in_step = np.zeros(n)
@@ -91,10 +91,10 @@ def _components(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[n
     """Connected components with at least two accounts; -1 elsewhere."""
     label = connected(n, a, b)
     label[np.bincount(label, minlength=1)[label] < 2] = -1
-    return _renumber(label)
+    return renumber(label)
 
 
-def _renumber(label: NDArray[np.int64]) -> NDArray[np.int64]:
+def renumber(label: NDArray[np.int64]) -> NDArray[np.int64]:
     """Labels numbered from 0 by the smallest member; clusters of one account dissolve."""
     member = np.flatnonzero(label >= 0)
     out = np.full(len(label), -1, np.int64)
@@ -166,7 +166,7 @@ def _join_parts(part: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int
         pairs, number = np.unique(own * len(size) + other, return_counts=True)
         x, y = np.divmod(pairs, len(size))
         order = np.lexsort((y, -number, x))
-        best = order[np.flatnonzero(np.diff(x[order], prepend=-1))]
+        best = order[np.flatnonzero(changes(x[order]))]
         best = best[bound[x[best]]]
         part = _united(part, x[best], y[best])
 

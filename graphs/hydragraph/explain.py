@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hydragraph.errors import InputRefused
 from hydragraph.identifiers import is_circumstantial
 from hydragraph.identifiers import kind as kind_of
+from hydragraph.runs import spread
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -407,8 +408,7 @@ def _next(rows: csr_array, nodes: NDArray[np.int64]) -> tuple[NDArray[np.int64],
     """Each link of `nodes`: position of its node in `nodes`, and its other end."""
     start, number = rows.indptr[nodes], np.diff(rows.indptr)[nodes]
     here = np.repeat(np.arange(len(nodes)), number)
-    within = np.arange(len(here)) - np.repeat(np.cumsum(number) - number, number)
-    return here, rows.indices[start[here] + within].astype(np.int64)
+    return here, rows.indices[spread(start, number)].astype(np.int64)
 
 
 def _telling(kinds: pl.Series) -> pl.Series:

@@ -16,6 +16,7 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
 from hydragraph.grouping import connected
 from hydragraph.identifiers import is_circumstantial
+from hydragraph.runs import changes, spread
 
 MERGE_MARGIN = 10.0
 """Bits by which two cores must look like one beyond log2 of the pairs of cores there are: 1000 to 1."""
@@ -144,7 +145,7 @@ def _side_by_side(
     """Pairs of entries of the same identifier: each of its 40 largest holders with each smaller one, up to 160 places
     further down."""
     order = np.lexsort((c, -held, v))
-    first = np.flatnonzero(np.diff(v[order], prepend=-1))
+    first = np.flatnonzero(changes(v[order]))
     length = np.diff(np.append(first, len(v)))
     place = np.arange(len(v)) - np.repeat(first, length)
     rows_a, rows_b = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -177,7 +178,7 @@ def _holdings(
     clusters = int(label.max(initial=-1)) + 1
     inside = (label[account] >= 0) & which[identifier] & ~graph.passing
     key = np.sort(identifier[inside] * clusters + label[account[inside]])
-    first = np.flatnonzero(np.diff(key, prepend=-1))
+    first = np.flatnonzero(changes(key))
     held = np.diff(np.append(first, len(key)))
     v, c = np.divmod(key[first], max(clusters, 1))
     return v, c, held
@@ -240,7 +241,7 @@ def attach(
     who, to, net = who[good], to[good], net[good]
     order = np.lexsort((to, -net, who))
     who, to, net = who[order], to[order], net[order]
-    best = np.flatnonzero(np.diff(who, prepend=-1))
+    best = np.flatnonzero(changes(who))
     joins = np.full(len(label), -1, np.int64)
     joins[who[best]] = to[best]
     gained[who[best]] = net[best] + evidence.prior
@@ -261,8 +262,7 @@ def _outside_users(
     low = np.searchsorted(identifier[outside], v, "left")
     reach = np.searchsorted(identifier[outside], v, "right") - low
     row = np.repeat(np.arange(len(v)), reach)
-    at = np.arange(len(row)) - np.repeat(np.cumsum(reach) - reach, reach) + low[row]
-    return row, account[outside[at]]
+    return row, account[outside[spread(low, reach)]]
 
 
 @dataclass(frozen=True)
@@ -290,10 +290,8 @@ def _combined(
     order = np.lexsort((identifier, -milli, kind, to, who))
     who, to, kind, milli, identifier = who[order], to[order], kind[order], milli[order], identifier[order]
     circumstantial, most = circumstantial[order], most[order]
-    pair = np.ones(len(who), bool)
-    pair[1:] = (who[1:] != who[:-1]) | (to[1:] != to[:-1])
-    best = pair.copy()
-    best[1:] |= kind[1:] != kind[:-1]
+    pair = changes(who, to)
+    best = pair | changes(kind)
     further = np.round(evidence.further[identifier] * _MILLI).astype(np.int64)
     counted = np.where(best, milli, np.minimum(milli, further))
     start = np.flatnonzero(pair)

@@ -12,6 +12,7 @@ from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
 from hydragraph.identifiers import is_circumstantial
+from hydragraph.runs import changes
 
 PAIR_BUDGET = 8
 """Pairs formed per account of the source, at most: wide identifiers beyond it only add to pairs found otherwise."""
@@ -93,11 +94,11 @@ def find_ties(
         none = np.zeros(0, np.int64)
         return Ties(none, none, np.zeros(0), none, none, formed)
     kind = graph.kind_code[identifier]
-    best = _changes(key) | _changes(kind)
+    best = changes(key, kind)
     worth = np.where(best, _milli(evidence.bits)[identifier], _milli(evidence.further)[identifier]) + close
     worth = np.maximum(worth - _breadth(graph, key, kind), 0)
     of_kind = np.flatnonzero(best)
-    start = np.flatnonzero(_changes(key[of_kind]))
+    start = np.flatnonzero(changes(key[of_kind]))
     alone = np.logical_or.reduceat((evidence.logit[identifier] >= 0) & ~thin, of_kind[start])
     count = np.diff(np.append(of_kind[start], len(key)))
     kind_worth = _one_fact(np.add.reduceat(worth, of_kind), passing[of_kind], start)
@@ -136,7 +137,7 @@ def _one_fact(worth: NDArray[np.int64], passing: NDArray[np.bool_], start: NDArr
     np.maximum.at(best, pair[passing], worth[passing])
     # the first of equals stays
     stays = np.flatnonzero(passing & (worth == best[pair]))
-    first = stays[np.flatnonzero(_changes(pair[stays]))] if len(stays) else stays
+    first = stays[np.flatnonzero(changes(pair[stays]))] if len(stays) else stays
     out = np.where(passing, 0, worth)
     out[first] = worth[first]
     return out
@@ -145,13 +146,6 @@ def _one_fact(worth: NDArray[np.int64], passing: NDArray[np.bool_], start: NDArr
 def _milli(bits: NDArray[np.float64]) -> NDArray[np.int64]:
     """Thousandths of a bit as integers, so that sums do not depend on their order."""
     return np.round(bits * _MILLI).astype(np.int64)
-
-
-def _changes(values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True where an entry differs from the one before it, and at the first."""
-    new = np.ones(len(values), dtype=bool)
-    new[1:] = values[1:] != values[:-1]
-    return new
 
 
 def _paired(graph: BipartiteGraph, evidence: Evidence, kinds: NDArray[np.bool_], pairs_each: int) -> NDArray[np.bool_]:
@@ -227,7 +221,7 @@ def _shares(
     formed = len(key)
     order = np.argsort(key)
     key, formed_on, near, thin, came_by = key[order], formed_on[order], near[order], thin[order], came_by[order]
-    again = ~_changes(key)
+    again = ~changes(key)
     again[:-1] |= again[1:]
     keep = again | (milli[formed_on] + near >= enough)
     key, identifier, close = key[keep], formed_on[keep].astype(np.int64), near[keep].astype(np.int64)

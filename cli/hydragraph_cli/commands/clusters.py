@@ -8,21 +8,14 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import cluster_table, tally
-from hydragraph_cli.options import case_argument, list_options, one_of, pass_talk, talk_options
+from hydragraph_cli.options import assessment_option, case_argument, list_options, pass_talk, talk_options
 from hydragraph_cli.output import View, print_frame, print_text
 from hydragraph_cli.talk import Talk
 
 
 @click.command("clusters")
 @case_argument
-@click.option(
-    "--assessment",
-    "wanted",
-    multiple=True,
-    callback=one_of("hydragraph.schema", "ASSESSMENTS"),
-    metavar="WORD",
-    help="Only coordinated, review or explained ones; may be repeated.",
-)
+@assessment_option("Only coordinated, review or explained ones; may be repeated.")
 @click.option("--min-score", type=click.FloatRange(0, 1), metavar="S", help="Only clusters with a score of at least S.")
 @list_options()
 @talk_options

@@ -10,7 +10,14 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import assessment, heading, masked, section, wrap
-from hydragraph_cli.options import case_argument, list_options, one_of, talk_options, text_argument, unmasked_option
+from hydragraph_cli.options import (
+    assessment_option,
+    case_argument,
+    list_options,
+    talk_options,
+    text_argument,
+    unmasked_option,
+)
 from hydragraph_cli.output import View, print_parts, print_text
 
 if TYPE_CHECKING:
@@ -36,14 +43,7 @@ _SURVIVORS = {"kind": "kind", "value": "identifier", "replacements": "replacemen
 @click.command("lineage")
 @case_argument
 @click.argument("cluster", required=False, callback=text_argument)
-@click.option(
-    "--assessment",
-    "wanted",
-    multiple=True,
-    callback=one_of("hydragraph.schema", "ASSESSMENTS"),
-    metavar="WORD",
-    help="Without CLUSTER: clusters assessed so; may be repeated. Otherwise coordinated and review.",
-)
+@assessment_option("Without CLUSTER: clusters assessed so; may be repeated. Otherwise coordinated and review.")
 @unmasked_option
 @list_options(*PARTS)
 @talk_options

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
+from hydragraph.runs import changes
 
 OWN_WILL = frozenset({"voluntary"})
 """Reasons of closing that are the account holder's own: such an account is not replaced. Any other, or none, may be."""
@@ -113,7 +114,7 @@ def used_by_members(graph: BipartiteGraph, known: Lives) -> Used:
     key = identifier * (int(known.label.max(initial=0)) + 1) + known.label[account]
     order = np.argsort(key, kind="stable")
     account, identifier = account[order], identifier[order]
-    first = np.flatnonzero(np.diff(key[order], prepend=-1))
+    first = np.flatnonzero(changes(key[order]))
     number = np.diff(np.append(first, len(key)))
     return Used(account, identifier, graph.kind_code[identifier], np.repeat(number, number), first, len(graph.kinds))
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydragraph.activity import Activity
+from hydragraph.runs import changes
 
 NEIGHBOURS = 2
 """Turns before and after its own that make an account's place."""
@@ -76,7 +77,7 @@ def _turns(activity: Activity, label: Ints) -> tuple[Ints, Ints]:
     low = int(slot.min(initial=0))
     order = np.argsort(label[account] * (int(slot.max(initial=0)) - low + 1) + slot - low, kind="stable")
     account, slot = account[order], slot[order]
-    new = np.flatnonzero((np.diff(label[account], prepend=-1) != 0) | (np.diff(slot, prepend=-1) != 0))
+    new = np.flatnonzero(changes(label[account], slot))
     crowd = np.diff(np.append(new, len(account)))
     turn = np.repeat(crowd, crowd) <= WAVE
     return account[turn], slot[turn]

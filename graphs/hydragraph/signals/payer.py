@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from hydragraph.signals.place import largest_share
 from hydragraph.signals.signal import Measured, Signal
 from hydragraph.signals.view import View
 
 
 def _one_payer(view: View) -> Measured | None:
-    share = largest_share(view, "payment")
-    return None if share is None else Measured(share, _baseline(view))
+    """Share of each cluster's members with any instrument who use its most common one."""
+    code = view.kind("payment")
+    if code is None:
+        return None
+    use = view.use
+    of_kind = use.kind == code
+    most = np.zeros(view.count)
+    np.maximum.at(most, use.cluster[of_kind], use.inside[of_kind])
+    who = np.unique(use.account[of_kind])
+    holders = np.bincount(view.clusters.label[who], minlength=view.count)
+    return Measured(np.where(holders > 0, most / np.maximum(holders, 1), np.nan), _baseline(view))
 
 
 def _baseline(view: View) -> float:

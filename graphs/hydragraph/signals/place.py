@@ -3,25 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hydragraph.signals.signal import Measured, Signal
 from hydragraph.signals.view import View
-
-
-def largest_share(view: View, kind: str) -> NDArray[np.float64] | None:
-    """Share of each cluster's members with any `kind` who use its most common one."""
-    code = view.kind(kind)
-    if code is None:
-        return None
-    use = view.use
-    of_kind = use.kind == code
-    most = np.zeros(view.count)
-    np.maximum.at(most, use.cluster[of_kind], use.inside[of_kind])
-    holders = np.zeros(view.count)
-    who = np.unique(use.account[of_kind])
-    np.add.at(holders, view.clusters.label[who], 1)
-    return np.where(holders > 0, most / np.maximum(holders, 1), np.nan)
 
 
 def _one_place(view: View) -> Measured | None:

@@ -12,6 +12,7 @@ from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.communities import Clusters
 from hydragraph.evidence import Evidence
+from hydragraph.runs import changes
 
 HOURS = 24
 _BASELINE_ACCOUNTS = 4000
@@ -70,7 +71,7 @@ class View:
         identifier = self.graph.links["identifier"].to_numpy()[keep].astype(np.int64)
         key = identifier * max(self.count, 1) + cluster
         order = np.argsort(key, kind="stable")
-        start = np.flatnonzero(np.diff(key[order], prepend=-1))
+        start = np.flatnonzero(changes(key[order]))
         number = np.diff(np.append(start, len(key)))
         inside = np.empty(len(key), np.int64)
         inside[order] = np.repeat(number, number)

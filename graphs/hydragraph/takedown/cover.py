@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydragraph.takedown.uses import STEP_COST, Pairs, spread
+from hydragraph.takedown.uses import STEP_COST, Pairs, entries
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -45,7 +45,7 @@ class Cover:
 
     @classmethod
     def of(cls, pairs: Pairs, at: NDArray[np.int64]) -> Cover:
-        names, member = np.unique(pairs.member[spread(pairs.start, at)], return_inverse=True)
+        names, member = np.unique(pairs.member[entries(pairs.start, at)], return_inverse=True)
         start = np.append(0, np.cumsum(pairs.inside[at]))
         holder = np.repeat(np.arange(len(at)), pairs.inside[at])[np.argsort(member, kind="stable")]
         first = np.append(0, np.cumsum(np.bincount(member, minlength=len(names))))
@@ -57,7 +57,7 @@ class Cover:
     def price(self, taken: list[int]) -> int:
         """Cost of these sets and of closing one by one what they leave."""
         held = np.zeros(self.members, bool)
-        held[self.member[spread(self.start, np.array(taken, np.int64))]] = True
+        held[self.member[entries(self.start, np.array(taken, np.int64))]] = True
         return int(self.cost[taken].sum()) + STEP_COST * int((~held).sum())
 
 
@@ -125,9 +125,9 @@ def _greedy(problem: Cover, limit: int, among: list[int] | None = None, begin: S
     heapq.heapify(waiting)
     open_ = np.ones(problem.members, bool)
     taken, left = list(begin), limit - int(problem.collateral[list(begin)].sum())
-    fresh = np.unique(problem.member[spread(problem.start, np.array(taken, np.int64))])
+    fresh = np.unique(problem.member[entries(problem.start, np.array(taken, np.int64))])
     open_[fresh] = False
-    np.subtract.at(gain, problem.holder[spread(problem.first, fresh)], 1)
+    np.subtract.at(gain, problem.holder[entries(problem.first, fresh)], 1)
     while waiting:
         _, hits, s, counted = heapq.heappop(waiting)
         now = int(gain[s])
@@ -143,13 +143,13 @@ def _greedy(problem: Cover, limit: int, among: list[int] | None = None, begin: S
         fresh = problem.of_set(s)
         fresh = fresh[open_[fresh]]
         open_[fresh] = False
-        np.subtract.at(gain, problem.holder[spread(problem.first, fresh)], 1)
+        np.subtract.at(gain, problem.holder[entries(problem.first, fresh)], 1)
     return taken
 
 
 def _without_needless(problem: Cover, taken: list[int]) -> list[int]:
     """The sets without those whose members others cover as well, or hit more than closing their members would cost."""
-    held = np.bincount(problem.member[spread(problem.start, np.array(taken, np.int64))], minlength=problem.members)
+    held = np.bincount(problem.member[entries(problem.start, np.array(taken, np.int64))], minlength=problem.members)
     kept = []
     for s in sorted(taken, key=lambda s: (-int(problem.cost[s]), -s)):
         members = problem.of_set(s)

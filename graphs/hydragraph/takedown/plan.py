@@ -19,9 +19,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from hydragraph.runs import changes
 from hydragraph.takedown.cover import Cover, covered
 from hydragraph.takedown.parts import largest_parts
-from hydragraph.takedown.uses import OWN_SHARE, STEP_COST, Pairs, Uses, spread
+from hydragraph.takedown.uses import OWN_SHARE, STEP_COST, Pairs, Uses, entries
 
 _SURE = 1e-6
 
@@ -132,10 +133,10 @@ def _follow(
 ) -> Plans:
     """What each step does, `chosen` being pairs in the order of cluster and step."""
     cluster = pairs.cluster[chosen]
-    edges = np.flatnonzero(np.diff(cluster, prepend=-1))
+    edges = np.flatnonzero(changes(cluster))
     step = np.arange(len(chosen)) - np.repeat(edges, np.diff(np.append(edges, len(chosen)))) + 1
     row = np.full(len(uses.cluster), len(chosen), np.int64)
-    at, of = spread(pairs.start, chosen), np.repeat(np.arange(len(chosen)), pairs.inside[chosen])
+    at, of = entries(pairs.start, chosen), np.repeat(np.arange(len(chosen)), pairs.inside[chosen])
     np.minimum.at(row, pairs.member[at], of)
     fresh = row[pairs.member[at]] == of
     through = np.bincount(of[fresh], weights=pairs.count[at[fresh]], minlength=len(chosen))

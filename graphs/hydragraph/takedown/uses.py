@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hydragraph.runs import changes, spread
+
 STEP_COST = 1
 """Cost of one step: blocking an identifier, or closing one account by itself."""
 
@@ -67,8 +69,7 @@ class Pairs:
         of = uses.cluster[uses.member]
         order = np.lexsort((uses.member, uses.identifier, of))
         of, identifier, member = of[order], uses.identifier[order], uses.member[order]
-        new = np.ones(len(of), bool)
-        new[1:] = (of[1:] != of[:-1]) | (identifier[1:] != identifier[:-1])
+        new = changes(of, identifier)
         first = np.flatnonzero(new)
         start = np.append(first, len(of))
         inside = np.diff(start)
@@ -79,9 +80,6 @@ class Pairs:
         return cls(cluster, identifier, inside, collateral, elsewhere, member, count, total, np.cumsum(new) - 1, start)
 
 
-def spread(start: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def entries(start: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Positions of all entries of these rows of a compressed matrix."""
-    number = start[rows + 1] - start[rows]
-    shift = np.repeat(start[rows] - np.cumsum(number) + number, number)
-    at: NDArray[np.int64] = np.arange(len(shift)) + shift
-    return at
+    return spread(start[rows], start[rows + 1] - start[rows])
