@@ -21,7 +21,7 @@ LIBRARY = ROOT / "graphs" / "hydragraph"
 COMMANDS = ROOT / "cli" / "hydragraph_cli"
 
 ORDER = (
-    "errors", "memory", "runs", "settings", "schema", "addresses", "identifiers", "known", "loaders", "bipartite", "coding",
+    "errors", "memory", "runs", "tails", "settings", "schema", "addresses", "identifiers", "known", "loaders", "bipartite", "coding",
     "links", "activity", "evidence", "ties", "grouping", "joining", "blocks", "communities", "chance", "signals", "assess",
     "lineage", "takedown", "explain", "decisions", "case", "tracking", "review", "report", "exports", "worlds",
     "pipeline", "quality",

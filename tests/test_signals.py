@@ -21,9 +21,9 @@ from hydragraph.schema import OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.signals import SIGNALS, Measured, View, measure, signal_table
 from hydragraph.signals.clock import quiet_share
-from hydragraph.signals.signal import binomial_tail, poisson_tail
 from hydragraph.signals.synchrony import coincidences, timetable
 from hydragraph.signals.view import HOURS
+from hydragraph.tails import binomial_tail, poisson_tail
 from written import clusters_of, day
 
 Uses = Mapping[tuple[str, str], Iterable[str]]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hydragraph.links import SLOT_MINUTES
 from hydragraph.runs import spread
+from hydragraph.tails import poisson_tail
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -243,6 +244,58 @@ class Activity:
         a, b = names[common.row[keep]], names[common.col[keep]]
         order = np.lexsort((b, a))
         return a[order], b[order]
+
+    def waves_in_common(
+        self, group: NDArray[np.int64], least: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Pairs of groups with at least `least` waves in common, a < b, sorted, and the bits -log2 P(Poisson(e) >= common).
+
+        A wave of a group is a quarter of an hour in which two or more of its members begin a burst. e is what timetables
+        give: with x the pairs of a wave of a and one of b at the same quarter of two different days, x / (days - 1) over the
+        days on which both have waves; the same by weeks; and what falls together when both are spread evenly. The largest
+        of the three. Quarters in which more than 512 groups have a wave are left out. Groups are compared when each has `least` waves.
+        """
+        from scipy.sparse import csr_array
+
+        none = np.zeros(0, np.int64)
+        account, slot = self.begins
+        inside = group[account] >= 0
+        if not inside.any():
+            return none, none, np.zeros(0)
+        quarter = slot[inside] // (_DAY // _QUARTERS)
+        first = int(quarter.min()) // _QUARTERS * _QUARTERS
+        quarter -= first
+        span = int(quarter.max()) + 1
+        cells, begun = np.unique(group[account[inside]] * span + quarter, return_counts=True)
+        of, wave = np.divmod(cells[begun > 1], span)
+        for _ in range(2):
+            kept = (np.bincount(wave, minlength=1)[wave] <= _WIDEST_WAVE) & (np.bincount(of, minlength=1)[of] >= least)
+            of, wave = of[kept], wave[kept]
+        names, row = np.unique(of, return_inverse=True)
+        if len(names) < 2:
+            return none, none, np.zeros(0)
+
+        def incidence(column: NDArray[np.int64], width: int) -> csr_array:
+            return csr_array((np.ones(len(row), np.int64), (row, column)), shape=(len(names), width))
+
+        waves = incidence(wave, span)
+        both = (waves @ waves.T).tocoo()
+        kept = (both.row < both.col) & (both.data >= least)
+        a, b, common = both.row[kept].astype(np.int64), both.col[kept].astype(np.int64), both.data[kept]
+        number = np.bincount(row)
+        first, last = np.full(len(names), span), np.zeros(len(names), np.int64)
+        np.minimum.at(first, row, wave)
+        np.maximum.at(last, row, wave)
+        start, stop = np.maximum(first[a], first[b]), np.minimum(last[a], last[b])
+        usual = number[a] * number[b] / (stop - start + 1)
+        for period in (_QUARTERS, 7 * _QUARTERS):
+            timetable = incidence(wave % period, period)
+            same = _common(timetable, a, b)
+            periods = stop // period - start // period
+            usual = np.maximum(usual, np.where(periods > 0, (same - common) / np.maximum(periods, 1), 0.0))
+        bits = -np.log2(np.maximum(poisson_tail(common, usual), 1e-300))
+        order = np.lexsort((b, a))
+        return names[a[order]], names[b[order]], bits[order].round(3)
 
     @cached_property
     def _quarters(self) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:

@@ -12,7 +12,7 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.blocks import find_blocks
 from hydragraph.evidence import Evidence
 from hydragraph.grouping import connected, modularity_parts
-from hydragraph.joining import SMALL_CORE, attach, merge_cores, rejoin
+from hydragraph.joining import SMALL_CORE, attach, join_in_waves, merge_cores, rejoin
 from hydragraph.runs import changes
 from hydragraph.ties import Ties
 
@@ -83,6 +83,7 @@ def find_cores(
     in_step = np.zeros(n)
     if activity is not None:
         label = rejoin(label, strong.a, strong.b, activity)
+        label = join_in_waves(label, activity)
         label, in_step = find_blocks(graph, label, activity, SMALL_CORE)
     return merge_cores(graph, label, activity), in_step
 

@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
+from hydragraph.identifiers import is_circumstantial
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.settings import Settings
 
@@ -35,6 +36,10 @@ _ENOUGH_PAIRS = 200
 _CORROBORATING_ACCOUNTS = 64
 _SENSITIVITY = 0.5
 _LARGEST_SHIFT = 3.0
+_RARELY_SHARED_BITS = 2.0
+_FEWEST_WOVEN = 4
+_WOVEN_ACCOUNTS = 0.5
+_WOVEN_PAIRS = 0.7
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,8 @@ def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
         shift[members] = moved
         rows.append((graph.kinds[k], lv, len(members), pairs, corroborated, again, prior_logit, prior_logit + moved))
     known = graph.identifiers["known"].is_not_null().to_numpy()
-    logit = np.round(logit + shift - np.where(known, KNOWN_SHARED_BITS, 0.0), 3)
+    logit = np.where(woven(graph), base, logit + shift)
+    logit = np.round(logit - np.where(known, KNOWN_SHARED_BITS, 0.0), 3)
     table = pl.DataFrame(
         rows,
         schema={
@@ -110,6 +116,37 @@ def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
     bits: NDArray[np.float64] = np.maximum(prior + logit, 0.0).round(3)
     further: NDArray[np.float64] = np.minimum(repeat, bits).round(3)
     return Evidence(logit, bits, further, _gaps(graph, classes, drawn), prior, table)
+
+
+def woven(graph: BipartiteGraph) -> NDArray[np.bool_]:
+    """Identifiers that form a mesh with others: one controller's cards, keys or devices, dealt out over many accounts.
+
+    Of kinds that strangers rarely share (chance of at most 2 bits, not circumstantial), with 4 to 64 accounts, at least
+    half of whom share with another of them a second such identifier, though at most seven in ten pairs do: more, and the
+    two are one fact, a device and its cookie. Strangers on one value (a billing service, a test key) share no second.
+    Shape (identifiers,).
+    """
+    found = np.zeros(len(graph.degree), bool)
+    rare = np.array(
+        [kind_of(k).chance_bits <= _RARELY_SHARED_BITS and not is_circumstantial(k) for k in graph.kinds], bool
+    )
+    columns = np.flatnonzero(rare[graph.kind_code] & (graph.degree > 1) & (graph.degree <= _CORROBORATING_ACCOUNTS))
+    if not len(columns):
+        return found
+    incidence = graph.matrix[:, columns].astype(np.int32)
+    common = (incidence @ incidence.T).tocoo()
+    twice = (common.row < common.col) & (common.data > 1)
+    a, b = common.row[twice].astype(np.int64), common.col[twice].astype(np.int64)
+    both = incidence[a].multiply(incidence[b]).tocsr()
+    pair = np.repeat(np.arange(len(a)), np.diff(both.indptr))
+    v = both.indices.astype(np.int64)
+    n = np.int64(incidence.shape[0])
+    accounts = np.bincount(np.unique(np.concatenate([v * n + a[pair], v * n + b[pair]])) // n, minlength=len(columns))
+    pairs = np.bincount(v, minlength=len(columns))
+    degree = graph.degree[columns]
+    mesh = (degree >= _FEWEST_WOVEN) & (accounts >= _WOVEN_ACCOUNTS * degree)
+    found[columns[mesh & (pairs <= _WOVEN_PAIRS * degree * (degree - 1) / 2)]] = True
+    return found
 
 
 _Classes = list[tuple[int, int, NDArray[np.int64]]]

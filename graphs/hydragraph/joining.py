@@ -34,6 +34,9 @@ IN_TIME = 4.0
 IN_STEP = 6.0
 """z-score from which two cores count as acting in step."""
 
+FEWEST_WAVES = 6
+"""Waves two cores must have in common to be joined by nothing else."""
+
 _ROUNDS = 8
 _SPEAKS_FOR_CORE = 0.05
 _CORES_PAIRED = 40
@@ -80,6 +83,22 @@ def rejoin(
     x, y = x[large], y[large]
     together = activity.in_step(label, x, y) >= IN_STEP
     return joined(label, x[together], y[together])
+
+
+def join_in_waves(label: NDArray[np.int64], activity: Activity) -> NDArray[np.int64]:
+    """Join cores that share nothing but their moments: a ring can give every few accounts a card and devices of their
+    own, but all of them work when its orders come.
+
+    Two cores are joined when they have at least 6 waves in common and more than timetables give, by log2 of the number of
+    pairs of cores and 10 bits (Activity.waves_in_common).
+    Not checked: customers of one tool that runs at moments of its own; assess.py has them as a hypothesis.
+    """
+    cores = int(label.max(initial=-1)) + 1
+    if cores < 2:
+        return label
+    a, b, bits = activity.waves_in_common(label, FEWEST_WAVES)
+    together = bits >= 2 * np.log2(cores) + MERGE_MARGIN
+    return joined(label, a[together], b[together])
 
 
 def joined(label: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hydragraph.signals.signal import Measured, Signal, binomial_tail, poisson_tail
+from hydragraph.signals.signal import Measured, Signal
 from hydragraph.signals.view import View
+from hydragraph.tails import binomial_tail, poisson_tail
 
 DAY = 86_400_000_000
 _AFTER = 2 * DAY

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hydragraph.signals.signal import Measured, Signal, binomial_tail
+from hydragraph.signals.signal import Measured, Signal
 from hydragraph.signals.view import View
+from hydragraph.tails import binomial_tail
 
 _NEAR = 2
 _APART = range(6, 12)
