@@ -58,6 +58,17 @@ def test_colleagues_who_all_begin_at_nine_owe_it_to_their_habits() -> None:
     assert activity(*people).together(np.array([0]), np.array([1]))[0] < 1
 
 
+def test_two_accounts_on_one_timetable_owe_it_to_the_timetable() -> None:
+    # twenty days, both begin at 3:35: 20 in common, 20 * 19 pairs on two different days, over 19 days: 20 are usual
+    daily = [MONDAY + d * DAY + 3 * HOUR + 7 for d in range(20)]
+    assert activity(daily, daily).together(np.array([0]), np.array([1])).tolist() == [0.0]
+    # six Mondays, another minute of the week each: nothing repeats, and the same six moments tell
+    weekly = [MONDAY + 7 * w * DAY + 3 * HOUR + 7 for w in range(6)]
+    assert activity(weekly, weekly).together(np.array([0]), np.array([1])).tolist() == [0.0]
+    scattered = [MONDAY + 8 * w * DAY + (2 + 3 * w) * HOUR + 7 for w in range(6)]
+    assert activity(scattered, scattered).together(np.array([0]), np.array([1]))[0] > 5
+
+
 def test_a_single_common_beginning_says_nothing() -> None:
     assert activity([MONDAY], [MONDAY]).together(np.array([0]), np.array([1])).tolist() == [0.0]
 
@@ -87,6 +98,37 @@ def test_groups_keep_step_only_when_their_days_agree() -> None:
     together, apart = calendar.in_step(group, np.array([0, 0]), np.array([1, 2]))
     assert together > 6
     assert abs(apart) < 4
+
+
+def test_groups_have_waves_in_common_as_the_formula_says() -> None:
+    # two groups of two: eight quarters of an hour on eight days, never the same quarter of the day twice
+    waves = [MONDAY + d * DAY + (1 + 2 * d) * HOUR for d in range(8)]
+    # a third group keeps the same hours of the day, but on other days
+    later = [MONDAY + ((d + 3) % 8) * DAY + (1 + 2 * d) * HOUR for d in range(8)]
+    calendar = activity(waves, waves, waves, waves, later, later)
+    a, b, bits = calendar.waves_in_common(np.array([0, 0, 1, 1, 2, 2]), 6)
+    assert list(zip(a.tolist(), b.tolist(), strict=True)) == [(0, 1)]
+    # no timetable; spread evenly, 8 * 8 pairs over the quarters from the first wave to the last
+    quarters = (waves[-1] - waves[0]) // 3 + 1
+    assert bits[0] == pytest.approx(-np.log2(poisson.sf(7, 64 / quarters)), abs=0.001)
+
+
+def test_waves_at_the_same_minute_of_every_day_or_week_are_a_timetable() -> None:
+    daily = [MONDAY + d * DAY + 7 * HOUR for d in range(10)]
+    weekly = [MONDAY + 7 * w * DAY + 7 * HOUR for w in range(10)]
+    for calendar in (daily, weekly):
+        _, _, bits = activity(*[calendar] * 4).waves_in_common(np.array([0, 0, 1, 1]), 6)
+        # ten in common where ten are usual
+        assert bits[0] == pytest.approx(-np.log2(poisson.sf(9, 10)), abs=0.001)
+
+
+def test_a_burst_of_one_member_is_no_wave_and_five_waves_are_too_few() -> None:
+    waves = [MONDAY + d * DAY + (1 + 2 * d) * HOUR for d in range(6)]
+    alone = activity(waves, waves, waves, [])
+    assert alone.waves_in_common(np.array([0, 0, 1, 1]), 6)[0].tolist() == []
+    few = activity(*[waves[:5]] * 4)
+    assert few.waves_in_common(np.array([0, 0, 1, 1]), 6)[0].tolist() == []
+    assert few.waves_in_common(np.array([0, 0, 1, 1]), 5)[0].tolist() == [0]
 
 
 def test_two_wrong_dates_a_century_apart_stretch_nothing() -> None:

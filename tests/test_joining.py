@@ -14,7 +14,7 @@ from hydragraph import joining
 from hydragraph.activity import SLOT_MINUTES, Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import weigh
-from hydragraph.joining import ATTACH_NET, MERGE_MARGIN, SMALL_CORE, attach, merge_cores, rejoin
+from hydragraph.joining import ATTACH_NET, MERGE_MARGIN, SMALL_CORE, attach, join_in_waves, merge_cores, rejoin
 from hydragraph.settings import Settings
 
 Uses = Mapping[tuple[str, str], Iterable[str]]
@@ -136,6 +136,18 @@ def test_two_cores_on_one_thread_are_one_when_they_keep_step_and_not_otherwise()
     assert groups(graph, rejoin(label, *ends, same)) == [{*a, *b}, set(small)]
     own = waves(graph, label, *(np.random.default_rng(seed) for seed in (1, 2, 3)))
     assert groups(graph, rejoin(label, *ends, own)) == [set(a), set(b), set(small)]
+
+
+def test_small_cores_that_share_only_their_moments_are_one() -> None:
+    # three pairs, each on a card of its own; two of them always begin together, at twenty odd moments in forty days
+    rng = np.random.default_rng(5)
+    moments = [d * 288 + int(rng.integers(0, 288)) for d in range(0, 40, 2)]
+    others = [slot + 288 for slot in moments]  # the same hours, a day later
+    calendars = [moments, moments, moments, moments, others, others]
+    rows = sorted((i, slot) for i, slots in enumerate(calendars) for slot in slots)
+    account, slot = (np.array([r[k] for r in rows], np.int64) for k in (0, 1))
+    label = join_in_waves(np.array([0, 0, 1, 1, 2, 2]), Activity(account, slot, np.ones(len(rows), np.int64), 6))
+    assert label.tolist() == [0, 0, 0, 0, 1, 1]
 
 
 def test_an_office_in_which_few_ring_members_log_in_stays_apart() -> None:
