@@ -27,7 +27,7 @@ def rows(table: str, *given: dict[str, Any]) -> pl.DataFrame:
 def make_case(out: Path, first: str = "ann", note: str = "Two accounts share a card.") -> Case:
     """Two clusters: `first` and bob share a card and a range; cy and dee share a range. Eve is alone.
 
-    The card is worth 15 bits, the range that four accounts use 6.
+    The card is worth 15 bits, the range that four accounts use 6. Of the 24 bits between the first two, 3 are for time.
     """
     card, home = ("payment", CARD), ("ip_range", "203.0.113.0/24")
 
@@ -72,8 +72,9 @@ def make_case(out: Path, first: str = "ann", note: str = "Two accounts share a c
         ),
         "ties": rows(
             "ties",
-            row(account_a=min(first, "bob"), account_b=max(first, "bob"), bits=21.0, shared=2, kinds="payment"),
-            row(account_a="cy", account_b="dee", bits=6.0, shared=1, kinds="ip_range"),
+            row(account_a=min(first, "bob"), account_b=max(first, "bob"), bits=24.0, shared=2, kinds="payment",
+                synchrony_bits=3.0),
+            row(account_a="cy", account_b="dee", bits=6.0, shared=1, kinds="ip_range", synchrony_bits=0.0),
         ),
     }  # fmt: skip
     case = write_case(out, {n: OUTPUT[n].conform(t) for n, t in tables.items()}, lambda: {"notes": [note]})

@@ -139,12 +139,12 @@ def test_a_case_replaces_a_case_whole_when_forced(tmp_path: Path) -> None:
 def test_tables_are_conformed_on_the_way_out(tmp_path: Path) -> None:
     # other column order, narrower type, unsorted
     ties = pl.DataFrame({
-        "kinds": ["x", "x"], "shared": pl.Series([1, 2], dtype=pl.UInt8), "bits": [2.0, 1.0],
+        "kinds": ["x", "x"], "shared": pl.Series([1, 2], dtype=pl.UInt8), "bits": [2.0, 1.0], "synchrony_bits": [0, 1],
         "account_b": ["d", "b"], "account_a": ["c", "a"],
     })  # fmt: skip
     case = write(tmp_path / "case", tables=EMPTY | {"ties": ties})
     assert case.ties.schema == OUTPUT["ties"].schema
-    assert case.ties.rows() == [("a", "b", 1.0, 2, "x"), ("c", "d", 2.0, 1, "x")]
+    assert case.ties.rows() == [("a", "b", 1.0, 2, "x", 1.0), ("c", "d", 2.0, 1, "x", 0.0)]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
@@ -319,7 +319,7 @@ def test_a_cluster_holds_what_is_its_own(tmp_path: Path) -> None:
     assert cluster.accounts["account_id"].to_list() == ["ann", "bob"]
     assert cluster.links["account_id"].unique(maintain_order=True).to_list() == ["ann", "bob"]
     assert cluster.links.columns == OUTPUT["links"].names
-    assert cluster.ties.rows() == [("ann", "bob", 21.0, 2, "payment")]
+    assert cluster.ties.rows() == [("ann", "bob", 24.0, 2, "payment", 3.0)]
     assert cluster.signals["signal"].to_list() == ["payment_reuse"]
     # both share both; the card is worth more
     assert cluster.identifiers.rows() == [
@@ -335,7 +335,9 @@ def test_an_account_holds_what_is_its_own(tmp_path: Path) -> None:
     ann, bob, eve = (case.account(a) for a in ("ann", "bob", "eve"))
     assert ann.id == "ann"
     assert ann.cluster == bob.cluster == case.cluster("c-one")
-    assert ann.ties["other"].to_list() == ["bob"]
+    assert ann.ties.rows(named=True) == [
+        {"other": "bob", "bits": 24.0, "shared": 2, "kinds": "payment", "synchrony_bits": 3.0}
+    ]
     assert bob.ties["other"].to_list() == ["ann"]
     assert bob.links["kind"].to_list() == ["ip_range", "payment"]
     assert eve.cluster is None

@@ -145,6 +145,8 @@ def test_show_for_people(case: str) -> None:
     assert text.startswith("c-one  coordinated\n  Two accounts share a card.\n")
     for said in ("21.0 bits", "0 clusters this strong expected", "household", "unreviewed", "p 1e-09", "A family."):
         assert said in text
+    assert "  ties        1, 1 of them in part for synchrony (up to 3.0 bits)\n" in text
+    assert "  ties        1\n" in ok("show", case, "c-two")
     identifiers = text.split("Strongest shared identifiers (2)\n")[1].splitlines()
     assert identifiers[1].split() == ["payment", CARD, "2", "2", "15.0"]
     assert identifiers[2].split() == ["ip_range", "203.0.113.0/24", "2", "4", "6.0"]
@@ -176,7 +178,7 @@ def test_show_for_programs(case: str) -> None:
     members = ok("show", case, "c-one", "--format", "csv", "--columns", "account_id,bits", "--limit", "1")
     assert members == "account_id,bits\nann,21.0\n"
     assert json.loads(ok("show", case, "c-one", "--part", "cluster", "--format", "json")) == [whole["cluster"]]
-    assert ok("show", case, "c-one", "--part", "ties", "--columns", "bits").split() == ["bits", "21.0"]
+    assert ok("show", case, "c-one", "--part", "ties", "--columns", "bits").split() == ["bits", "24.0"]
 
 
 def test_show_cuts_long_lists_for_people_only(case: str) -> None:
@@ -206,6 +208,9 @@ def test_account_for_people(case: str) -> None:
     text = ok("account", case, "ann", "--unmasked")
     for said in ("Cluster c-one  coordinated (core, 21.0 bits)", "3 requests, 1,000,000 tokens", CARD, "Ties (1)"):
         assert said in text
+    ties = text.split("Ties (1)\n")[1].splitlines()
+    assert ties[0].split() == ["other", "bits", "shared", "kinds", "synchrony_bits"]
+    assert ties[1].split() == ["bob", "24.0", "2", "payment", "3.0"]
     assert "In no cluster" in ok("account", case, "eve")
 
 

@@ -30,13 +30,16 @@ def ok(*args: str, stdin: str | bytes | None = None) -> str:
 
 
 def test_the_path_for_people(case: str) -> None:
-    """ann and bob share a card of 15 bits and, as an alternative, the range of 6."""
+    """ann and bob share a card of 15 bits and, as an alternative, the range of 6; 3 of the 24 of their tie are for time."""
     text = ok("path", case, "ann", "bob", "--unmasked")
 
-    assert "They share one payment instrument that 2 accounts use, worth 15.0 bits." in " ".join(text.split())
+    assert (
+        "They share one payment instrument that 2 accounts use, worth 15.0 bits. Their tie is worth 24.0 bits in all, 3.0 of"
+        " them because both begin their bursts of requests at the same moments." in " ".join(text.split())
+    )
     first, second = text.split("Steps of path 1, as strong as 15.0 bits (1)\n")[1].split("\n\n")
-    assert first.splitlines()[1].split() == ["ann", "payment", CARD, "15.0", "2", "bob"]
-    assert second.splitlines()[2].split() == ["ann", "ip_range", "203.0.113.0/24", "6.0", "4", "bob"]
+    assert first.splitlines()[1].split() == ["ann", "payment", CARD, "15.0", "2", "bob", "3.0"]
+    assert second.splitlines()[2].split() == ["ann", "ip_range", "203.0.113.0/24", "6.0", "4", "bob", "3.0"]
     assert "path 2" not in ok("path", case, "ann", "bob", "--alternatives", "0")
 
 
@@ -46,7 +49,7 @@ def test_the_path_for_programs(case: str) -> None:
     assert list(whole) == ["summary", "paths", "steps"]
     assert whole["summary"] | {"answer": ""} == {
         "account_a": "bob", "account_b": "ann", "cluster_a": "c-one", "cluster_b": "c-one", "paths": 2, "bits": 15.0,
-        "answer": "",
+        "tie_bits": 24.0, "synchrony_bits": 3.0, "answer": "",
     }  # fmt: skip
     assert ok("path", case, "ann", "bob", "--format", "csv", "--columns", "path,kind,bits") == (
         "path,kind,bits\n1,payment,15.0\n2,ip_range,6.0\n"
@@ -62,6 +65,7 @@ def test_no_path_is_an_answer(case: str) -> None:
     assert "in no cluster" in text
     assert ok("path", case, "ann", "eve", "--format", "csv", "--columns", "path,step") == "path,step\n"
     assert json.loads(ok("path", case, "ann", "eve", "--format", "json"))["summary"]["bits"] is None
+    assert json.loads(ok("path", case, "ann", "eve", "--format", "json"))["summary"]["tie_bits"] is None
 
 
 def test_the_suggestions_for_people(case: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from hand import graph_of, strangers
 from hydragraph import communities
+from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.chance import found_by_chance, rewire
 from hydragraph.communities import Clusters, find_clusters
@@ -76,6 +77,26 @@ def test_the_net_of_a_tie_is_best_plus_further_per_kind_less_the_prior() -> None
     expected = bits["payment:p"] + further["payment:q"] + bits["device:d"] - evidence.prior
     assert (ties.a.tolist(), ties.b.tolist(), ties.shared.tolist()) == ([0], [1], [3])
     assert ties.net[0] == pytest.approx(expected, abs=0.001)
+
+
+def test_the_time_part_of_a_tie_is_named_and_counted_once() -> None:
+    # a and b share a card and begin their five bursts together, at another hour each day; c and d share one and do not
+    crowd = {("device", f"d{i}"): [f"x{i}"] for i in range(200)}
+    graph = graph_of({("payment", "p"): ["a", "b"], ("payment", "q"): ["c", "d"], **crowd})
+    hour, day = 12, 24 * 12  # slots of five minutes
+    slots = [day * d + hour * (3 + 4 * d) for d in range(5)]
+    calendars = (slots, slots, slots, [slot + 2 * hour for slot in slots])
+    account, slot = np.repeat(np.arange(4), 5), np.array(calendars).ravel()
+    activity = Activity(account, slot, np.ones(20, np.int64), graph.accounts.height)
+    evidence = weigh(graph, Settings())
+    timed, timeless = find_ties(graph, evidence, activity), find_ties(graph, evidence)
+    assert list(zip(timed.a.tolist(), timed.b.tolist(), strict=True)) == [(0, 1), (2, 3)]
+    assert timed.synchrony.tolist() == [activity.together(np.array([0]), np.array([1]))[0], 0.0]
+    assert timed.synchrony[0] > 5
+    assert timeless.synchrony.tolist() == [0.0, 0.0]
+    assert (timed.net - timeless.net).tolist() == pytest.approx(timed.synchrony.tolist(), abs=0.0011)
+    # a selection keeps what belongs together
+    assert timed.select(np.array([False, True])).synchrony.tolist() == [0.0]
 
 
 def test_address_ranges_alone_tie_nobody_however_many() -> None:

@@ -134,6 +134,29 @@ def test_questions_without_an_answer_are_refused() -> None:
         suggest(links, ["a"], count=-1)
 
 
+def test_the_time_of_a_tie_is_named_at_its_step() -> None:
+    """a and b begin together for 4 bits of 12, b and c for none of 9; a and c are not tied themselves."""
+    links = links_of({"x": ("ab", 8.0), "y": ("bc", 9.0)})
+    tie = ("account_a", "account_b", "bits", "synchrony_bits")
+    ties = pl.DataFrame([("a", "b", 12.0, 4.0), ("b", "c", 9.0, 0.0), ("c", "d", 20.0, 5.0)], schema=tie, orient="row")
+    found = evidence_path(links, "c", "a").with_ties(ties)
+
+    assert ways(found) == ["c-y-b-x-a"]
+    assert found.steps.select("from_account", "synchrony_bits").rows() == [("c", 0.0), ("b", 4.0)]
+    assert found.tie is None
+    assert found.sentence == evidence_path(links, "c", "a").sentence
+    direct = evidence_path(links, "b", "a").with_ties(ties)
+    assert direct.tie == (12.0, 4.0)
+    assert direct.sentence == (
+        "They share one payment instrument that 2 accounts use, worth 8.0 bits. Their tie is worth 12.0 bits in all, 4.0 of"
+        " them because both begin their bursts of requests at the same moments."
+    )
+    # tied without any time: nothing is said of it
+    assert "Their tie" not in evidence_path(links, "b", "c").with_ties(ties).sentence
+    apart = evidence_path(links, "a", "who").with_ties(ties)
+    assert (apart.steps.height, apart.tie) == (0, None)
+
+
 # Suggestions worked out by hand
 
 

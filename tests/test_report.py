@@ -200,6 +200,19 @@ def test_signals_stand_where_the_sentences_quote_them(tmp_path: Path) -> None:
     assert source.count("20\u00a0% of 10 accounts.") == 2
 
 
+def test_time_stands_among_the_evidence(tmp_path: Path) -> None:
+    # of three ties two count time; four members have one of these
+    ties = [("a", "b", 2.0), ("c", "d", 4.5), ("a", "c", 0.0)]
+    rows = [{"account_a": a, "account_b": b, "bits": 20.0, "synchrony_bits": bits} for a, b, bits in ties]
+    members = {"c-1": list("abcde"), "c-2": ["x", "y"]}
+    case = make(
+        tmp_path / "case", members, [cluster(name, "review", len(ids)) for name, ids in members.items()], ties=rows
+    )
+    said = Page(document(case)).said
+    assert said.count("synchrony: requests that begin together") == 1
+    assert "synchrony: requests that begin together 2 ties 4 of 5 – 4.5" in said[: said.index("Cluster c-2")]
+
+
 def test_identifiers_are_masked_everywhere(case: Case) -> None:
     source = document(case)
     assert SECRET not in source

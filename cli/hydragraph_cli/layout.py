@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 80
 _INDENT = "  "
 _FIRST, _OTHER = 40, 12  # columns that the first column of a table and the others keep: ids are there to be copied
-_DECIMALS = {"score": 2, "bits": 1}
+_DECIMALS = {"score": 2, "bits": 1, "synchrony_bits": 1, "synchrony": 1}
 _COLOURS = {"coordinated": "31", "review": "33", "explained": "32"}
 _CLUSTER_TITLES = {
     "cluster_id": "cluster",

@@ -149,10 +149,10 @@ class Case:
         one = clusters[0] is not None and clusters[0] == clusters[1]
         links = self.cluster(clusters[0]).links if one else self.links
         found = evidence_path(links, a, b, alternatives=alternatives, clusters=clusters)
-        if not one or found.steps.height:
-            return found
-        found = evidence_path(self.links, a, b, alternatives=alternatives, clusters=clusters)
-        return replace(found, detour=found.steps.height > 0)
+        if one and found.steps.is_empty():
+            found = evidence_path(self.links, a, b, alternatives=alternatives, clusters=clusters)
+            found = replace(found, detour=found.steps.height > 0)
+        return found.with_ties(self.ties)
 
     def expand(self, accounts: Sequence[str], *, count: int | None = 20) -> Suggestions:
         """Who else, from known accounts, see `explain.suggest`. Raises UnknownName, InputRefused for no account."""
@@ -325,12 +325,12 @@ class AccountView:
 
     @property
     def ties(self) -> pl.DataFrame:
-        """Its ties, strongest first: other, bits, shared, kinds."""
+        """Its ties, strongest first: other, bits, shared, kinds, synchrony_bits."""
         mine = (pl.col("account_a") == self.id) | (pl.col("account_b") == self.id)
         other = pl.when(pl.col("account_a") == self.id).then("account_b").otherwise("account_a")
         return (
             self.case.ties.filter(mine)
-            .select(other.alias("other"), "bits", "shared", "kinds")
+            .select(other.alias("other"), "bits", "shared", "kinds", "synchrony_bits")
             .sort("bits", "other", descending=[True, False])
         )
 

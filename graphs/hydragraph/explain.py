@@ -51,8 +51,10 @@ class Paths:
     """The strongest evidence path between two accounts, and others that share no identifier with it or each other.
 
     steps: a row a step: path (1 is the strongest), step, from_account, kind, value, bits, accounts (of the whole source
-    that use the identifier), to_account; each path leads from `a` to `b`. in_links: whether each of the two has any link
-    here. clusters: theirs, where known. detour: whether both are in one cluster and only a way outside it was found.
+    that use the identifier), to_account; each path leads from `a` to `b`. `with_ties` adds synchrony_bits. in_links:
+    whether each of the two has any link here. clusters: theirs, where known. detour: whether both are in one cluster and
+    only a way outside it was found. tie: bits of the tie between `a` and `b` themselves, and how many of these are
+    synchrony; None: no tie between them is known.
     """
 
     a: str
@@ -61,6 +63,24 @@ class Paths:
     in_links: tuple[bool, bool]
     clusters: tuple[str | None, str | None] = (None, None)
     detour: bool = False
+    tie: tuple[float, float] | None = None
+
+    def with_ties(self, ties: pl.DataFrame) -> Paths:
+        """The same with what ties (schema.OUTPUT["ties"]) add to identifiers: bursts of requests begun at the same moments.
+
+        steps get synchrony_bits, of the tie between the two accounts of the step; empty where they have none.
+        """
+        ends = ("account_a", "account_b")
+        of = [self.a, self.b, *self.steps["from_account"]]
+        known = ties.filter(pl.col(end).is_in(of) for end in ends).select(*ends, "bits", "synchrony_bits")
+        from_first = pl.col("from_account") < pl.col("to_account")
+        steps = self.steps.with_columns(
+            account_a=pl.when(from_first).then("from_account").otherwise("to_account"),
+            account_b=pl.when(from_first).then("to_account").otherwise("from_account"),
+        )
+        steps = steps.join(known.drop("bits"), on=ends, how="left", maintain_order="left").drop(*ends)
+        own = known.filter(account_a=min(self.a, self.b), account_b=max(self.a, self.b)).drop(*ends)
+        return replace(self, steps=steps, tie=own.row(0) if own.height else None)
 
     @cached_property
     def summary(self) -> pl.DataFrame:
@@ -92,6 +112,11 @@ class Paths:
             else f"The strongest path has {best.height} steps; the weakest of them, one {what}, is worth"
             f" {weak['bits']:.1f} bits."
         )
+        if self.tie is not None and self.tie[1]:
+            said += (
+                f" Their tie is worth {self.tie[0]:.1f} bits in all, {self.tie[1]:.1f} of them because both begin their"
+                " bursts of requests at the same moments."
+            )
         if self.summary["circumstantial"][0]:
             said += " An address or the like, as it needs, supports a tie and never makes one."
         if self.detour:

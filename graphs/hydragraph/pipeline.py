@@ -333,6 +333,7 @@ def _tie_table(graph: BipartiteGraph, evidence: Evidence, ties: Ties, clusters: 
                 "kinds": pl.Series(kept.kinds).replace_strict(names, return_dtype=pl.String)
                 if masks
                 else pl.Series([], dtype=pl.String),
+                "synchrony_bits": kept.synchrony,
             }
         )
     )

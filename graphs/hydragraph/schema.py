@@ -245,6 +245,7 @@ OUTPUT: dict[str, Table] = {
                 Column("bits", "number", "evidence between the two"),
                 Column("shared", "count", "identifiers they share"),
                 Column("kinds", "text", "kinds they share, comma separated"),
+                Column("synchrony_bits", "number", "bits of these for bursts of requests that both begin together"),
             ),
             sort=("account_a", "account_b"),
         ),

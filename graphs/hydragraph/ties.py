@@ -38,6 +38,8 @@ class Ties:
 
     net: log2 odds that the two belong together: evidence less the prior of log2 N bits.
     shared: identifiers both use. kinds: bit k is set when they share one of graph.kinds[k].
+    synchrony: bits of `net` that are for bursts of requests begun together (Activity.together), not for identifiers; 0
+        without times.
     pairs_formed: pairs looked at, for the record of work done.
     """
 
@@ -46,11 +48,15 @@ class Ties:
     net: NDArray[np.float64]
     shared: NDArray[np.int64]
     kinds: NDArray[np.int64]
+    synchrony: NDArray[np.float64]
     pairs_formed: int
 
     def select(self, keep: NDArray[np.bool_]) -> Ties:
         """The ties where `keep` holds."""
-        return Ties(self.a[keep], self.b[keep], self.net[keep], self.shared[keep], self.kinds[keep], self.pairs_formed)
+        return Ties(
+            self.a[keep], self.b[keep], self.net[keep], self.shared[keep], self.kinds[keep], self.synchrony[keep],
+            self.pairs_formed,
+        )  # fmt: skip
 
 
 def find_ties(
@@ -92,7 +98,7 @@ def find_ties(
     key, identifier, close, thin, passing, formed = _shares(graph, evidence, paired)
     if not len(key):
         none = np.zeros(0, np.int64)
-        return Ties(none, none, np.zeros(0), none, none, formed)
+        return Ties(none, none, np.zeros(0), none, none, np.zeros(0), formed)
     kind = graph.kind_code[identifier]
     best = changes(key, kind)
     worth = np.where(best, _milli(evidence.bits)[identifier], _milli(evidence.further)[identifier]) + close
@@ -112,8 +118,8 @@ def find_ties(
     looked = telling + np.minimum(around, most) >= (evidence.prior + threshold - _WORTH_A_LOOK) * _MILLI
     a, b = np.divmod(key[start[looked]], np.int64(graph.accounts.height))
     telling, around, count, mask = telling[looked], around[looked], count[looked], mask[looked]
-    if activity is not None:
-        telling = telling + _milli(activity.together(a, b))
+    in_time = np.zeros(len(a), np.int64) if activity is None else _milli(activity.together(a, b))
+    telling = telling + in_time
     for k in range(len(graph.kinds)):
         more, shared = _wide_shares(graph, evidence, k, ~paired, a, b, mask)
         if circumstantial[k]:
@@ -124,7 +130,7 @@ def find_ties(
         mask |= (more > 0).astype(np.int64) << k
     net = np.round((telling + np.minimum(around, most)) / _MILLI - evidence.prior, 3)
     keep = net >= threshold
-    return Ties(a[keep], b[keep], net[keep], count[keep], mask[keep], formed)
+    return Ties(a[keep], b[keep], net[keep], count[keep], mask[keep], in_time[keep] / _MILLI, formed)
 
 
 def _one_fact(worth: NDArray[np.int64], passing: NDArray[np.bool_], start: NDArray[np.int64]) -> NDArray[np.int64]:

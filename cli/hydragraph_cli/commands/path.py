@@ -20,7 +20,7 @@ PARTS = ("summary", "paths", "steps")
 FIRST = 20
 _STEPS = {
     "from_account": "from", "kind": "kind", "value": "identifier", "bits": "bits", "accounts": "users",
-    "to_account": "to",
+    "to_account": "to", "synchrony_bits": "synchrony",
 }  # fmt: skip
 
 
@@ -43,7 +43,8 @@ def command(case: Path, account_a: str, account_b: str, alternatives: int, unmas
     """Show why two accounts are tied: the strongest evidence path.
 
     Each step leads from an account over an identifier to another account. The strongest path is the one whose weakest
-    step is worth most. That there is no path is an answer, too. An id that begins with a hyphen goes after `--`.
+    step is worth most. Synchrony: bits of the tie of a step's two accounts that are for time and no identifier. That
+    there is no path is an answer, too. An id that begins with a hyphen goes after `--`.
 
     \b
     Example:
@@ -61,6 +62,8 @@ def command(case: Path, account_a: str, account_b: str, alternatives: int, unmas
             "cluster_b": found.clusters[1],
             "paths": found.summary.height,
             "bits": found.summary["bits"].max(),
+            "tie_bits": found.tie and found.tie[0],
+            "synchrony_bits": found.tie and found.tie[1],
             "answer": found.sentence,
         },
         "paths": found.summary,

@@ -72,6 +72,7 @@ def _page(row: Mapping[str, Any], parts: Mapping[str, Any], decided: pl.DataFram
         "holds to": f"{shown(row['bits'], 'bits')} bits",
         "by chance": f"{shown(row['expected_by_chance'])} clusters this strong expected",
         "look-alike": shown(row["hypothesis"]),
+        "ties": _in_time(parts["ties"]),
         "seen": f"{shown(row['first_seen'])} to {shown(row['last_seen'])}",
         "use": f"{shown(row['events'])} requests, {shown(row['tokens'])} tokens",
         "review": shown(row["review_state"]),
@@ -87,6 +88,13 @@ def _page(row: Mapping[str, Any], parts: Mapping[str, Any], decided: pl.DataFram
         section("Members", members.select(_MEMBER), limit),
         section("Decisions", decided.select("when", "who", "decision", "note"), limit) if decided.height else "",
     ]
+
+
+def _in_time(ties: pl.DataFrame) -> str:
+    """How many ties there are, and how many count bursts of requests that begin together."""
+    timed = ties.filter(ties["synchrony_bits"] > 0)["synchrony_bits"]
+    in_part = f", {shown(timed.len())} of them in part for synchrony (up to {shown(timed.max(), 'bits')} bits)"
+    return shown(ties.height) + (in_part if timed.len() else "")
 
 
 def _signal(row: Mapping[str, Any]) -> str:

@@ -66,6 +66,7 @@ class Section:
     contrary: Sequence[Mapping[str, Any]]
     silent: Sequence[Mapping[str, Any]]
     by_kind: Sequence[Mapping[str, Any]]
+    in_time: Mapping[str, Any]
     evidence: Sequence[Mapping[str, Any]]
     evidence_total: int
     members: Sequence[Sequence[Any]]
@@ -141,14 +142,17 @@ def _sections(
     ids = [row["cluster_id"] for row in shown]
     wanted = pl.col("cluster_id").is_in(ids)
     members = case.accounts.filter(wanted)
-    links = case.links.join(members.select("account_id", "cluster_id"), on="account_id")
+    where = members.select("account_id", "cluster_id")
+    links = case.links.join(where, on="account_id")
+    in_time = case.ties.filter(pl.col("synchrony_bits") > 0).join(where, left_on="account_a", right_on="account_id")
     # each large table is divided once, never filtered once a cluster
     parts = {
         "members": _divided(members),
         "links": _divided(links),
+        "in_time": _divided(in_time),
         **{name: _divided(case.table(name).filter(wanted)) for name in ("signals", "lineage", "takedown")},
     }
-    empty = {"members": OUTPUT["accounts"].empty(), "links": links.clear()} | {
+    empty = {"members": OUTPUT["accounts"].empty(), "links": links.clear(), "in_time": in_time.clear()} | {
         name: OUTPUT[name].empty() for name in ("signals", "lineage", "takedown")
     }
     sections = []
@@ -177,6 +181,7 @@ def _section(
         anchor=anchor,
         **_signals(row, part["signals"]),
         by_kind=_by_kind(links, shared),
+        in_time=_in_time(part["in_time"]),
         evidence=_with_labels(evidence, labels),
         evidence_total=shared.height,
         members=members.select(_MEMBER).head(limits.members).rows(),
@@ -226,6 +231,12 @@ def _by_kind(links: pl.DataFrame, shared: pl.DataFrame) -> list[dict[str, Any]]:
         .sort("first")
         .to_dicts()
     )
+
+
+def _in_time(ties: pl.DataFrame) -> dict[str, Any]:
+    """Ties that count bursts begun together, members that have one, and the most bits they count for it."""
+    members = pl.concat([ties["account_a"], ties["account_b"]]).n_unique()
+    return {"ties": ties.height, "members": members, "bits": ties["synchrony_bits"].max()}
 
 
 def masked(frame: pl.DataFrame) -> list[dict[str, Any]]:
