@@ -33,6 +33,8 @@ from hydragraph_cli.talk import Talk
 @click.option(
     "--hand-on", type=float, metavar="SHARE", help="Share of successors that go on with the closed account's things."
 )
+@click.option("--since", type=float, metavar="DAY", help="Only what happened from this day of the world on, 0 to 60.")
+@click.option("--until", type=float, metavar="DAY", help="Only what was known at the beginning of this day.")
 @click.option("--force", is_flag=True, help="Replace a world that is there already.")
 @talk_options
 @pass_talk
@@ -46,6 +48,7 @@ def command(talk: Talk, /, folder: Path, no_templates: bool, force: bool, **figu
     Example:
       hydragraph simulate world --accounts 20000 --seed 7
       hydragraph analyze world -o case
+      hydragraph simulate week-7 --accounts 20000 --seed 7 --since 42 --until 49
     """
     with talk.progress() as progress:
         world = hg.simulate(folder, templates=not no_templates, force=force, progress=progress, **given(**figures))

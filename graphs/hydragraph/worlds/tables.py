@@ -16,6 +16,7 @@ from hydragraph.worlds.innocent import KIND
 from hydragraph.worlds.places import MANY, opaque, text4, text6
 from hydragraph.worlds.rings import CODE
 from hydragraph.worlds.scenarios import DAYS
+from hydragraph.worlds.window import Window
 
 EPOCH = 1_767_571_200_000_000
 """The world begins on Monday 2026-01-05 at 00:00 UTC, in microseconds since 1970."""
@@ -71,14 +72,27 @@ def _times(days: Floats, latest: float = np.inf) -> pl.Series:
     return column.zip_with(pl.Series(known), pl.Series([None], dtype=TIME)) if not known.all() else column
 
 
+def moment(day: float) -> int:
+    """Microseconds since 1970 of a day since the world began."""
+    return EPOCH + int(day * MICROSECONDS_A_DAY)
+
+
 def _words(words: tuple[str | None, ...], code: Ints) -> pl.Series:
     return _named(pl.Series(words, dtype=pl.String), code)
 
 
 def write_tables(
-    folder: Path, draft: Draft, events: Events, names: Names, seeds: np.random.SeedSequence, *, templates: bool
+    folder: Path,
+    draft: Draft,
+    events: Events,
+    names: Names,
+    seeds: np.random.SeedSequence,
+    *,
+    templates: bool,
+    window: Window,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Write all tables and the truth into `folder`; returns the truth and the rows of each table."""
+    """Write what the tables hold of `window`, and the truth about every account opened before its end, into `folder`;
+    returns the truth and the rows of each table."""
     rng = np.random.default_rng(seeds)
     column = draft.accounts.column
     ids = names.account
@@ -120,12 +134,14 @@ def write_tables(
         ready = frame.sort(frame.columns)
         if name in ("api_keys", "payments", "links"):
             ready = ready.unique(["account_id", *_IDENTITY[name]], keep="first", maintain_order=True)
+        ready = window.of(name, ready)
         INPUT[name].conform(ready).write_parquet(folder / f"{name}.parquet", compression="zstd", statistics=True)
         counts[name] = ready.height
-    counts["events"] = _write_events(folder, draft, events, names, rng, templates=templates)
-    truth = _truth(draft, names)
+    counts["events"] = _write_events(folder, draft, events, names, rng, templates=templates, window=window)
+    there = small["accounts"].filter(window.opened()).select("account_id")
+    truth = _truth(draft, names).join(there, on="account_id", how="semi", maintain_order="left")
     truth.write_parquet(folder / "truth.parquet", compression="zstd")
-    counts["rings"], counts["ring_accounts"] = draft.counters["cluster"], int(column("label").sum())
+    counts["rings"], counts["ring_accounts"] = truth["cluster"].drop_nulls().n_unique(), int(truth["label"].sum())
     return truth, counts
 
 
@@ -188,9 +204,11 @@ def _truth(draft: Draft, names: Names) -> pl.DataFrame:
     ).sort("account_id")
 
 
-def _write_events(folder: Path, draft: Draft, events: Events, names: Names, rng: Rng, *, templates: bool) -> int:
-    """Requests in the order of time: one file, or a folder of part files when there are many."""
-    total = len(events.time)
+def _write_events(
+    folder: Path, draft: Draft, events: Events, names: Names, rng: Rng, *, templates: bool, window: Window
+) -> int:
+    """Requests in the order of time: one file, or a folder of part files when there are many; returns how many."""
+    total, written = len(events.time), 0
     places = draft.places
     net, six, host = (places.column(c) for c in ("net", "six", "host"))
     channel = _words(CHANNELS, draft.accounts.column("channel"))
@@ -211,8 +229,11 @@ def _write_events(folder: Path, draft: Draft, events: Events, names: Names, rng:
                 "template_hash": _hashes(names, events.template[part], rng, templates=templates),
             }
         )
-        write_part(folder, number, total, frame)
-    return total
+        frame = window.of("events", frame)
+        if frame.height or not number:
+            write_part(folder, number, total, frame)
+        written += frame.height
+    return written
 
 
 def write_part(folder: Path, number: int, total: int, frame: pl.DataFrame) -> None:

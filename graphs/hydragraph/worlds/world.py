@@ -20,9 +20,10 @@ from hydragraph.worlds.draft import Draft
 from hydragraph.worlds.innocent import build_innocents
 from hydragraph.worlds.places import Places
 from hydragraph.worlds.rings import build_rings, plan_rings
-from hydragraph.worlds.scenarios import Scenario, checked, scenario_named
+from hydragraph.worlds.scenarios import DAYS, Scenario, checked, scenario_named
 from hydragraph.worlds.shared import build_shared
-from hydragraph.worlds.tables import Names, write_tables
+from hydragraph.worlds.tables import Names, moment, write_tables
+from hydragraph.worlds.window import Window
 
 RECIPE = "world.json"
 TRUTH = "truth.parquet"
@@ -60,6 +61,8 @@ def simulate(
     jitter: float | None = None,
     replacement_delay: float | None = None,
     hand_on: float | None = None,
+    since: float | None = None,
+    until: float | None = None,
     force: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> World:
@@ -75,6 +78,8 @@ def simulate(
     jitter: hours by which a ring's simultaneous work strays. replacement_delay: median hours from a closure to the
     successor's first request. hand_on: share of successors that go on with a card, a device, a phone, a proxy of the
     closed account, each drawn apart. All five replace every tactic's own figure; None leaves it.
+    since, until: days since the world began; the tables hold what an export of this time would (window.Window.of), so that
+    the same world can be replayed week by week. The truth is that about all accounts opened before `until`.
 
     Files: accounts, api_keys, payments, links, ranges (.parquet), events (.parquet, or a folder of part files),
     truth.parquet (account_id, label 1/0, cluster: ring, group and group_kind: innocent group, tactic, parent: the
@@ -96,6 +101,9 @@ def simulate(
         "hand_on": checked(hand_on, 0.0, 1.0, "hand_on"),
     }
     wanted = replace(wanted, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    part = {"since": checked(since, 0, DAYS, "since"), "until": checked(until, 0, DAYS, "until")}
+    if (0 if since is None else since) >= (DAYS if until is None else until):
+        raise InputRefused("since (--since) must lie before until (--until)")
     folder = Path(folder)
     refuse_to_replace(folder, force=force)
     tell = progress or (lambda stage: None)
@@ -121,10 +129,13 @@ def simulate(
     drawn = generate(draft, activity, events)
     tell("write")
     with whole_folder(folder) as building:
-        truth, counts = write_tables(building, draft, drawn, Names(draft, names), rest, templates=templates)
+        truth, counts = write_tables(
+            building, draft, drawn, Names(draft, names), rest, templates=templates,
+            window=Window(*(None if day is None else moment(day) for day in (since, until))),
+        )  # fmt: skip
         recipe: dict[str, Any] = {
             "scenario": wanted.name, "accounts": accounts, "events": events, "seed": seed, "templates": templates,
-            **given, "ring_size_reached": reached, "rows": counts,
+            **given, **{k: v for k, v in part.items() if v is not None}, "ring_size_reached": reached, "rows": counts,
         }  # fmt: skip
         (building / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n", "utf-8")
     return World(folder=folder, truth=truth, counts=counts, notes=_said(ring_size, reached))
