@@ -117,7 +117,7 @@ def accused(
 
 def ablations(source: Path) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.bool_]]]:
     """EVERYTHING and each of PARTS taken out: its name, the cluster of each account by id, whether it is accused."""
-    graph, requests = read_links(open_source(source), Settings())
+    graph, requests, limits = read_links(open_source(source), Settings())
     activity = read_activity(requests, graph.accounts.height)
     yield EVERYTHING, *accused(graph, activity)
     for part in PARTS:

@@ -94,13 +94,14 @@ def test_small_batches_give_the_same_graph_and_requests(tmp_path: Path, monkeypa
         events=pl.DataFrame({"timestamp": times, **texts}),
         links=declared.with_columns(pl.col("value").fill_null("Device 1")),
     )
-    graph, requests = read_links(open_source(source), Settings())
+    graph, requests, limits = read_links(open_source(source), Settings())
     assert requests["requests"].sum() == rows
     assert requests.select("account", "slot").is_unique().all()
     monkeypatch.setattr(coding, "BATCH", 7)
     monkeypatch.setattr(coding, "_FEWEST", 10)
-    other, again = read_links(open_source(source), Settings())
+    other, again, limits_again = read_links(open_source(source), Settings())
     assert_frame_equal(other.accounts, graph.accounts)
     assert_frame_equal(other.identifiers, graph.identifiers)
     assert_frame_equal(other.links, graph.links)
     assert_frame_equal(again, requests)
+    assert_frame_equal(limits_again, limits)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hydragraph.bipartite import account_node, identifier_node
 from hydragraph.errors import InputRefused
-from hydragraph.links import build_graph
+from hydragraph.links import build_graph, read_links
 from hydragraph.loaders import open_source
 from hydragraph.settings import Settings
 from written import day, graph_from, named, source_of
@@ -165,6 +165,31 @@ def test_who_people_are_is_no_link(tmp_path: Path) -> None:
     links = "account_id,kind,value\na,country,de\na,name,ann\na,device,d1\nb,device,d1\nb,first name,ann"
     graph = graph_from(tmp_path, links=links)
     assert list(named(graph)) == [("a", "device", "d1"), ("b", "device", "d1")]
+
+
+# --- requests by slot
+
+
+def test_requests_and_those_that_met_a_limit_are_counted_by_slot_with_the_moment_of_the_first(tmp_path: Path) -> None:
+    events = """
+        timestamp, account_id, status
+        2026-01-01T00:04:59.999Z, a, 429
+        2026-01-01T00:00:09.999Z, a, 429
+        2026-01-01T00:00:01.25Z, a, 200
+        2026-01-01T00:05:00Z, a, 200
+        2026-01-01T00:00:02Z, b,
+    """
+    _, requests, limits = read_links(open_source(source_of(tmp_path, events=events)), Settings())
+    midnight = int(day(1).timestamp()) // 300
+    assert requests.rows() == [(0, midnight, 3, 125), (0, midnight + 1, 1, 0), (1, midnight, 1, 200)]
+    assert limits.rows() == [(0, midnight, 2, 999)]
+    assert limits.schema == requests.schema
+
+
+def test_without_a_status_nobody_met_a_limit(tmp_path: Path) -> None:
+    source = source_of(tmp_path, events="timestamp,account_id\n2026-01-01,a", links="account_id,kind,value\na,device,d")
+    _, requests, limits = read_links(open_source(source), Settings())
+    assert (requests.height, limits.height) == (1, 0)
 
 
 # --- accounts

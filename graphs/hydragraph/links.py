@@ -24,6 +24,9 @@ from hydragraph.settings import Settings
 SLOT_MINUTES = 5
 """Requests are counted in slots of this length, since 1970-01-01 UTC."""
 
+TICKS = SLOT_MINUTES * 60 * 100
+"""Hundredths of a second in a slot: how finely it is known when in it an account's first request came."""
+
 _RATE_LIMITED = 429
 
 MOST_KINDS = 60
@@ -39,6 +42,8 @@ _WHOLE, _CODE, _PAIR = pl.Int64(), pl.UInt32(), pl.UInt64()
 _SPAN = {"first_seen": pl.col("first_seen").min(), "last_seen": pl.col("last_seen").max()}
 _SEEN = {"first_seen": TIME, "last_seen": TIME}
 _LINK = {"count": pl.col("count").sum(), **_SPAN}
+_SLOT = {"requests": pl.col("requests").sum(), "first": pl.col("first").min()}
+_SLOTS = pl.Schema({"at": _PAIR, "requests": _WHOLE, "first": pl.UInt16()})
 _ACTIVITY = {**{c: pl.col(c).sum() for c in ("events", "tokens", "limited")}, **_SPAN}
 
 
@@ -62,7 +67,8 @@ class _Column:
 
 
 class _Gathered:
-    """What the tables hold, by number: links by kind; of every account its activity and its requests by slot."""
+    """What the tables hold, by number: links by kind; of every account its activity, its requests by slot, and those of
+    them that were answered 429."""
 
     def __init__(self, kinds: list[str]) -> None:
         self.accounts = Codes()
@@ -71,8 +77,7 @@ class _Gathered:
         self.links = {kind: Sums("link", _LINK, link) for kind in kinds}
         activity = pl.Schema({"account": _CODE, "events": _WHOLE, "tokens": _WHOLE, "limited": _WHOLE, **_SEEN})
         self.activity = Sums("account", _ACTIVITY, activity)
-        requests = pl.Schema({"at": _PAIR, "requests": _WHOLE})
-        self.requests = Sums("at", {"requests": pl.col("requests").sum()}, requests)
+        self.requests, self.limits = Sums("at", _SLOT, _SLOTS), Sums("at", _SLOT, _SLOTS)
 
     def read(self, source: Source, table: str, columns: list[_Column]) -> None:
         """One pass over a table."""
@@ -81,8 +86,8 @@ class _Gathered:
             sums = [self.links[c.kind] for c in columns]
             grouped = [self._links(c, rows) for c in columns]
             if table == "events":
-                sums += [self.activity, self.requests]
-                grouped += [_activity(rows), _requests(rows)]
+                sums += [self.activity, self.requests, self.limits]
+                grouped += [_activity(rows), _by_slot(rows), _by_slot(rows.filter(pl.col("status") == _RATE_LIMITED))]
             for gathered, found in zip(sums, pl.collect_all(grouped, engine="streaming"), strict=True):
                 gathered.add(found)
 
@@ -107,9 +112,13 @@ def _activity(events: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _requests(events: pl.LazyFrame) -> pl.LazyFrame:
+def _by_slot(events: pl.LazyFrame) -> pl.LazyFrame:
     slot = pl.col("timestamp").dt.epoch("s") // (SLOT_MINUTES * 60)
-    return events.group_by(at=pair(pl.col("account"), slot)).agg(requests=pl.len().cast(_WHOLE))
+    counted = events.group_by(at=pair(pl.col("account"), slot)).agg(
+        requests=pl.len().cast(_WHOLE), first=pl.col("timestamp").min()
+    )
+    tick = pl.col("first").dt.epoch("us") // 10_000 % TICKS
+    return counted.with_columns(first=tick.cast(pl.UInt16))
 
 
 def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
@@ -117,8 +126,8 @@ def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
     return read_links(source, settings)[0]
 
 
-def read_links(source: Source, settings: Settings) -> tuple[BipartiteGraph, pl.DataFrame]:
-    """The bipartite graph of every account and every identifier of a source, and the requests of its accounts.
+def read_links(source: Source, settings: Settings) -> tuple[BipartiteGraph, pl.DataFrame, pl.DataFrame]:
+    """The bipartite graph of every account and every identifier of a source, the requests of its accounts, and their limits.
 
     A link's count is the number of requests (or the count given in `links`) plus one for each row that declares it in
     api_keys or payments; first_seen is the earliest and last_seen the latest time of all its sources. Accounts are the
@@ -127,8 +136,10 @@ def read_links(source: Source, settings: Settings) -> tuple[BipartiteGraph, pl.D
 
     accounts of the graph: account_id, created_at, closed_at, close_reason, org_id, channel, first_seen, last_seen,
     events, tokens, limited (requests answered 429).
-    Requests: account (UInt32, as in the graph), slot (Int32, of SLOT_MINUTES since 1970), requests (Int64); sorted by
-    account, then slot; no rows without events.
+    Requests: account (UInt32, as in the graph), slot (Int32, of SLOT_MINUTES since 1970), requests (Int64), first
+    (UInt16: when in the slot the first came, in hundredths of a second); sorted by account, then slot; no rows without
+    events.
+    Limits: the same of the requests answered 429; no rows without a status.
     Raises InputRefused when no row of any table names an account, or when there are more than 60 kinds of identifier.
     """
     columns = _columns(source)
@@ -151,11 +162,17 @@ def read_links(source: Source, settings: Settings) -> tuple[BipartiteGraph, pl.D
     identifiers, links = _under_each_other(coded)
     accounts = _accounts(names, place, given, gathered.activity.result())
     accounts = _with_organisations(_with_spans(accounts, links), settings)
+    requests, limits = (_of_accounts(by_slot, place) for by_slot in (gathered.requests, gathered.limits))
+    return BipartiteGraph(accounts, _with_known(source, identifiers), links), requests, limits
+
+
+def _of_accounts(by_slot: Sums, place: pl.Series) -> pl.DataFrame:
+    """Requests by slot, with the codes of the graph, sorted by account, then slot."""
     account, slot = unpaired("at")
-    requests = gathered.requests.result().lazy()
-    requests = requests.with_columns(at=pair(pl.lit(place).gather(account), slot)).sort("at")
-    requests = requests.select(account=account, slot=slot.cast(pl.Int32), requests="requests")
-    return BipartiteGraph(accounts, _with_known(source, identifiers), links), requests.collect(engine="streaming")
+    placed = by_slot.result().lazy().with_columns(at=pair(pl.lit(place).gather(account), slot)).sort("at")
+    return placed.select(account=account, slot=slot.cast(pl.Int32), requests="requests", first="first").collect(
+        engine="streaming"
+    )
 
 
 def _columns(source: Source) -> list[_Column]:

@@ -93,7 +93,7 @@ def analyze(
     with stages.stage("read"):
         opened = open_source(source, mapping=mapping, settings=settings)
     with stages.stage("links"):
-        graph, requests = read_links(opened, settings)
+        graph, requests, limits = read_links(opened, settings)
     with stages.stage("evidence"):
         evidence = weigh(graph, settings)
     # what chance gives depends on no later step: it is worked out on the second core meanwhile
