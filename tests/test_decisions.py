@@ -20,7 +20,7 @@ from cli_case import make_case
 from hydragraph import decisions as decisions_file
 from hydragraph.assess import Assessed
 from hydragraph.decisions import FILE, Decision, add_decisions, read_decisions
-from hydragraph.exports.content import nodes_and_edges
+from hydragraph.exports.content import content_of
 from hydragraph.report import write_report
 from hydragraph.review import CLEARED, Reviewed, heed
 from hydragraph_cli.main import cli
@@ -292,7 +292,7 @@ def test_every_way_out_shows_the_state(runs: tuple[hg.Case, hg.Case], tmp_path: 
     assert "review innocent" in shown
     assert "2026-03-02T09:30Z bob innocent a family" in shown
     assert "confirmed" in write_report(second, tmp_path / "report.html").read_text("utf-8")
-    assert "confirmed" in set(nodes_and_edges(second)[0]["review_state"].drop_nulls())
+    assert "confirmed" in set(content_of(second).nodes["review_state"].drop_nulls())
 
 
 def test_a_case_with_decisions_is_not_replaced_unseen(runs: tuple[hg.Case, hg.Case], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hydragraph_cli.talk import Talk
     required=True,
     callback=one_of("hydragraph.exports", "FORMATS"),
     metavar="FORMAT",
-    help="graphml, json, parquet, csv, ...",
+    help="graphml, json, csv, stix, ...",
 )
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), metavar="PATH", required=True, help="File or folder to write."
@@ -30,7 +30,8 @@ from hydragraph_cli.talk import Talk
 def command(talk: Talk, case: Path, format: str, out: Path, cluster: str | None, force: bool) -> None:
     """Write a case, or one cluster, for another tool.
 
-    Graphs are written as graphml or json (node-link), tables as parquet or csv.
+    Graphs are written as graphml, gexf, json (node-link) or cypher, tables as parquet or csv, a lead to share as stix, what
+    happened when as timesketch.
 
     \b
     Example:

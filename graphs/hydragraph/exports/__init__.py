@@ -2,9 +2,10 @@
 
     hg.export(case, "graphml", "ring.graphml", cluster="c-5f2a91")
 
-Every format holds the same bipartite graph: accounts on one side, the identifiers they use on the other, a link between
-them. Nodes are named as in `bipartite.account_node` and `bipartite.identifier_node`; the attributes of nodes and edges
-are listed in `hydragraph.exports.content`. Accounts outside every cluster are never exported.
+Graph formats and tables hold the same bipartite graph: accounts on one side, the identifiers they use on the other, a
+link between them. Nodes are named as in `bipartite.account_node` and `bipartite.identifier_node`; the attributes of
+nodes and edges are listed in `hydragraph.exports.content`. `stix` and `timesketch` tell the same accounts and links in
+the words of those programs. Accounts outside every cluster are never exported.
 
 Everything heavy is imported at the first export, so that a command line can list FORMATS at no cost.
 """
@@ -17,20 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydragraph.errors import UnknownName
-from hydragraph.exports import csv_tables, gexf, graphml, node_link, parquet_tables
+from hydragraph.exports import csv_tables, cypher, gexf, graphml, node_link, parquet_tables, stix, timesketch
 from hydragraph.exports.place import whole
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from hydragraph.case import Case
+    from hydragraph.exports.content import Content
 
 
 @dataclass(frozen=True)
 class Format:
-    """One format: the function that writes nodes and edges to a path, what it is for, its files if it is a folder."""
+    """One format: the function that writes the content to a path, what it is for, its files if it is a folder."""
 
-    write: Callable[[pl.DataFrame, pl.DataFrame, Path], None]
+    write: Callable[[Content, Path], None]
     purpose: str
     files: tuple[str, ...] = ()
 
@@ -41,12 +41,15 @@ FORMATS: dict[str, Format] = {
     "json": Format(node_link.write, "graph as node-link JSON, for networkx, D3 and scripts"),
     "parquet": Format(parquet_tables.write, "nodes and edges with exact values and types", parquet_tables.FILES),
     "csv": Format(csv_tables.write, "nodes and edges for spreadsheets, safe to open", csv_tables.FILES),
+    "cypher": Format(cypher.write, "graph as a Cypher script, for Neo4j"),
+    "stix": Format(stix.write, "STIX 2.1 bundle, for sharing with other providers"),
+    "timesketch": Format(timesketch.write, "what happened when, one event a line, for Timesketch"),
 }
 """Every format by the name a user gives it."""
 
 
 def export(case: Case, format: str, path: str | Path, *, cluster: str | None = None, force: bool = False) -> Path:
-    """Write the graph of `case` to `path` in one of FORMATS and return `path`.
+    """Write what `case` found to `path` in one of FORMATS and return `path`.
 
     cluster: id of one cluster, or an unambiguous beginning of it; default: all clusters of the case.
     path: the file, or for `parquet` and `csv` the folder, to make; missing parent folders are made.
@@ -60,10 +63,10 @@ def export(case: Case, format: str, path: str | Path, *, cluster: str | None = N
     """
     if format not in FORMATS:
         raise UnknownName(f"no format called {format!r}; known formats are {', '.join(FORMATS)}")
-    from hydragraph.exports.content import nodes_and_edges
+    from hydragraph.exports.content import content_of
 
     chosen = FORMATS[format]
-    nodes, edges = nodes_and_edges(case, cluster)
+    content = content_of(case, cluster)
     with whole(Path(path), files=chosen.files, force=force) as place:
-        chosen.write(nodes, edges, place)
+        chosen.write(content, place)
     return Path(path)

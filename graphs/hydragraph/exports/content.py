@@ -1,4 +1,4 @@
-"""What every export holds: the accounts and links of a case as a table of nodes and a table of edges.
+"""What every export holds: the accounts and links of a case as a table of nodes and a table of edges, and its leads.
 
 Nodes, accounts first; columns of tables and attributes of graph formats:
 
@@ -28,6 +28,12 @@ an export have the same nodes, edges and attributes; the export adds `review_sta
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import polars as pl
 
 from hydragraph.bipartite import account_node, identifier_node
@@ -42,22 +48,62 @@ EDGE = ("source", "target")
 """Columns of edges that are structure and never an attribute."""
 
 
-def nodes_and_edges(case: Case, cluster: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Nodes (accounts by id, then identifiers by kind and value) and edges (by account, kind, value) of all clusters.
+@dataclass(frozen=True)
+class Content:
+    """What is exported, of one cluster or of all; NaN and infinity are null, and every frame is sorted.
 
-    cluster: id of the only cluster wanted, or an unambiguous beginning of it. NaN and infinity become null.
-    Raises UnknownName if no cluster has this id.
+    run: what the case was made from and how, as hexadecimal digits: the same source, settings and version, the same run.
+    whole: whether these are all clusters of the case. clusters, accounts, links, lineage: rows of the case's tables,
+    accounts with the review_state of their cluster. decisions: as `Case.decisions`.
     """
-    if cluster is None:
-        accounts, links = case.accounts.filter(pl.col("cluster_id").is_not_null()), case.links
-    else:
-        one = case.cluster(cluster)
-        accounts, links = one.accounts, one.links
-    decided = case.clusters.select("cluster_id", "review_state")
-    accounts = accounts.join(decided, on="cluster_id", how="left").sort(*OUTPUT["accounts"].sort)
-    links = links.join(accounts, on="account_id", how="semi").sort(*OUTPUT["links"].sort)
-    nodes = pl.concat([_account_nodes(accounts), _identifier_nodes(links)], how="diagonal")
-    return finite(nodes), finite(_edges(links))
+
+    run: str
+    whole: bool
+    clusters: pl.DataFrame
+    accounts: pl.DataFrame
+    links: pl.DataFrame
+    lineage: pl.DataFrame
+    decisions: pl.DataFrame
+
+    @property
+    def nodes(self) -> pl.DataFrame:
+        """Nodes: accounts by id, then identifiers by kind and value."""
+        return pl.concat([_account_nodes(self.accounts), _identifier_nodes(self.links)], how="diagonal")
+
+    @property
+    def edges(self) -> pl.DataFrame:
+        """Edges, by account, kind and value."""
+        return _edges(self.links)
+
+
+def content_of(case: Case, cluster: str | None = None) -> Content:
+    """What an export of `case` holds.
+
+    cluster: id of the only cluster wanted, or an unambiguous beginning of it. Raises UnknownName if no cluster has this
+    id.
+    """
+    ids = case.clusters if cluster is None else case.clusters.filter(cluster_id=case.cluster(cluster).id)
+    clusters = ids.with_columns(pl.col("review_state").fill_null(REVIEW_STATES[0])).sort("cluster_id")
+    decided = clusters.select("cluster_id", "review_state")
+    accounts = case.accounts.join(decided, on="cluster_id", how="inner").sort(*OUTPUT["accounts"].sort)
+    links = case.links.join(accounts, on="account_id", how="semi").sort(*OUTPUT["links"].sort)
+    lineage = case.lineage.join(clusters, on="cluster_id", how="semi").sort(*OUTPUT["lineage"].sort)
+    decisions = case.decisions.join(clusters, on="cluster_id", how="semi", maintain_order="left")
+    return Content(
+        run=_run(case.manifest),
+        whole=cluster is None,
+        clusters=finite(clusters),
+        accounts=finite(accounts),
+        links=finite(links),
+        lineage=finite(lineage),
+        decisions=decisions,
+    )
+
+
+def _run(manifest: Mapping[str, Any]) -> str:
+    """Everything in the manifest but the times and figures that differ from run to run."""
+    made = {name: manifest.get(name) for name in ("version", "settings", "inputs")}
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def _account_nodes(accounts: pl.DataFrame) -> pl.DataFrame:

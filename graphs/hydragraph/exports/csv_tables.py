@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import polars as pl
+    from hydragraph.exports.content import Content
 
 FILES = ("nodes.csv", "edges.csv")
 
 
-def write(nodes: pl.DataFrame, edges: pl.DataFrame, path: Path) -> None:
-    """Write nodes and edges, as `content.nodes_and_edges` gives them, into the folder `path`, which must exist."""
+def write(content: Content, path: Path) -> None:
+    """Write nodes and edges into the folder `path`, which must exist."""
     from hydragraph.exports.fit import iso_times, safe_csv
 
-    for name, frame in zip(FILES, (nodes, edges), strict=True):
+    for name, frame in zip(FILES, (content.nodes, content.edges), strict=True):
         safe_csv(iso_times(frame)).write_csv(path / name)

@@ -1,4 +1,4 @@
-"""GEXF 1.2: one XML file for Gephi (`networkx.read_gexf` reads it too).
+"""GEXF 1.3: one XML file for Gephi (`networkx.read_gexf` reads it too).
 
 Nodes, edges and attributes as in `hydragraph.exports.content`, with two differences of the format: `label` is the node's
 label and `weight` the edge's weight, not attributes of their own; edges are numbered from 0. The graph is undirected.
@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
+    from hydragraph.exports.content import Content
+
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
-<gexf xmlns="http://www.gexf.net/1.2draft" version="1.2">
+<gexf xmlns="http://gexf.net/1.3" version="1.3">
 <meta><creator>hydragraph</creator></meta>
 <graph defaultedgetype="undirected" mode="static">
 """
 
 
-def write(nodes: pl.DataFrame, edges: pl.DataFrame, path: Path) -> None:
-    """Write nodes and edges, as `content.nodes_and_edges` gives them, to the file `path`; row by row."""
+def write(content: Content, path: Path) -> None:
+    """Write nodes and edges to the file `path`; row by row."""
     from hydragraph.exports.content import EDGE, NODE
     from hydragraph.exports.fit import for_graph
 
-    nodes, edges = for_graph(nodes), for_graph(edges)
+    nodes, edges = for_graph(content.nodes), for_graph(content.edges)
     numbered = edges.with_row_index("id")
     with path.open("w", encoding="utf-8", newline="\n") as out:
         out.write(_HEAD)

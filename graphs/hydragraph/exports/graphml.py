@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
+    from hydragraph.exports.content import Content
+
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <graphml xmlns="http://graphml.graphdrawing.org/xmlns" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
  xsi:schemaLocation="http://graphml.graphdrawing.org/xmlns http://graphml.graphdrawing.org/xmlns/1.0/graphml.xsd">
 """
 
 
-def write(nodes: pl.DataFrame, edges: pl.DataFrame, path: Path) -> None:
-    """Write nodes and edges, as `content.nodes_and_edges` gives them, to the file `path`; row by row."""
+def write(content: Content, path: Path) -> None:
+    """Write nodes and edges to the file `path`; row by row."""
     from hydragraph.exports.content import EDGE, NODE
     from hydragraph.exports.fit import for_graph
 
-    nodes, edges = for_graph(nodes), for_graph(edges)
+    nodes, edges = for_graph(content.nodes), for_graph(content.edges)
     with path.open("w", encoding="utf-8", newline="\n") as out:
         out.write(_HEAD)
         out.writelines(_keys("node", nodes, NODE))

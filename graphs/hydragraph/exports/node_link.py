@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
+    from hydragraph.exports.content import Content
 
-def write(nodes: pl.DataFrame, edges: pl.DataFrame, path: Path) -> None:
-    """Write nodes and edges, as `content.nodes_and_edges` gives them, to the file `path`; row by row."""
+
+def write(content: Content, path: Path) -> None:
+    """Write nodes and edges to the file `path`; row by row."""
     with path.open("w", encoding="utf-8", newline="\n") as out:
         out.write('{"directed": false, "multigraph": false, "graph": {},\n"nodes": [')
-        out.writelines(_objects(nodes))
+        out.writelines(_objects(content.nodes))
         out.write('],\n"edges": [')
-        out.writelines(_objects(edges))
+        out.writelines(_objects(content.edges))
         out.write("]}\n")
 
 

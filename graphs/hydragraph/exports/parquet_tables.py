@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import polars as pl
+    from hydragraph.exports.content import Content
 
 FILES = ("nodes.parquet", "edges.parquet")
 
 
-def write(nodes: pl.DataFrame, edges: pl.DataFrame, path: Path) -> None:
-    """Write nodes and edges, as `content.nodes_and_edges` gives them, into the folder `path`, which must exist."""
-    for name, frame in zip(FILES, (nodes, edges), strict=True):
+def write(content: Content, path: Path) -> None:
+    """Write nodes and edges into the folder `path`, which must exist."""
+    for name, frame in zip(FILES, (content.nodes, content.edges), strict=True):
         frame.write_parquet(path / name, compression="zstd", statistics=True)
