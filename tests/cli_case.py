@@ -28,6 +28,7 @@ def make_case(out: Path, first: str = "ann", note: str = "Two accounts share a c
     """Two clusters: `first` and bob share a card and a range; cy and dee share a range. Eve is alone.
 
     The card is worth 15 bits, the range that four accounts use 6. Of the 24 bits between the first two, 3 are for time.
+    Only the first cluster says where it falls apart and what stays of it.
     """
     card, home = ("payment", CARD), ("ip_range", "203.0.113.0/24")
 
@@ -58,7 +59,8 @@ def make_case(out: Path, first: str = "ann", note: str = "Two accounts share a c
         ),
         "clusters": rows(
             "clusters",
-            cluster("c-one", "coordinated", 0.9, 21.0, explanation=note, against=note, first_seen=START),
+            cluster("c-one", "coordinated", 0.9, 21.0, explanation=note, against=note, first_seen=START,
+                    cut_accounts=1, cut_others=1, cut_ties=1, stability=0.8),
             cluster("c-two", "explained", float("nan"), 6.0, explanation="A household.", against=""),
         ),
         "signals": rows(

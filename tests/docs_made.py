@@ -255,6 +255,7 @@ CONSTANTS = {
     "communities._BOUND_SHARE": "A part of which a larger share of accounts is tied to the other parts together is no part.",
     "communities._SMALLEST_SPLIT": "Accounts a core must have to be split.",
     "communities._DENSE": "Share of tied pairs from which a core cannot be two.",
+    "communities._MILLI": "Bits are compared and summed in whole thousandths, so that the order of a sum changes nothing.",
     "joining._SPEAKS_FOR_CORE": "Share of a core that must use an identifier for it to speak for the core.",
     "joining._CORES_PAIRED": "Largest cores of an identifier that are compared with all its others.",
     "joining._HELD": "Share of an identifier's users that a cluster must hold for it to speak.",

@@ -321,6 +321,12 @@ def test_a_cluster_holds_what_is_its_own(tmp_path: Path) -> None:
     assert cluster.links.columns == OUTPUT["links"].names
     assert cluster.ties.rows() == [("ann", "bob", 24.0, 2, "payment", 3.0)]
     assert cluster.signals["signal"].to_list() == ["payment_reuse"]
+    assert cluster.holding.startswith(
+        "At 21.0 bits it falls into two single accounts, which one tie holds together. Were"
+    )
+    assert {name: cluster.row[name] for name in ("cut_accounts", "cut_others", "cut_ties", "stability")} == {
+        "cut_accounts": 1, "cut_others": 1, "cut_ties": 1, "stability": 0.8,
+    }  # fmt: skip
     # both share both; the card is worth more
     assert cluster.identifiers.rows() == [
         ("payment", CARD, 2, 2, 15.0),

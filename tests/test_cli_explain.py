@@ -34,8 +34,8 @@ def test_the_path_for_people(case: str) -> None:
     text = ok("path", case, "ann", "bob", "--unmasked")
 
     assert (
-        "They share one payment instrument that 2 accounts use, worth 15.0 bits. Their tie is worth 24.0 bits in all, 3.0 of"
-        " them because both begin their bursts of requests at the same moments." in " ".join(text.split())
+        "They share one payment instrument that 2 accounts use, worth 15.0 bits. Their tie is worth 24.0 bits in all; that"
+        " both begin their bursts of requests at the same moments adds 3.0." in " ".join(text.split())
     )
     first, second = text.split("Steps of path 1, as strong as 15.0 bits (1)\n")[1].split("\n\n")
     assert first.splitlines()[1].split() == ["ann", "payment", CARD, "15.0", "2", "bob", "3.0"]

@@ -148,8 +148,8 @@ def test_the_time_of_a_tie_is_named_at_its_step() -> None:
     direct = evidence_path(links, "b", "a").with_ties(ties)
     assert direct.tie == (12.0, 4.0)
     assert direct.sentence == (
-        "They share one payment instrument that 2 accounts use, worth 8.0 bits. Their tie is worth 12.0 bits in all, 4.0 of"
-        " them because both begin their bursts of requests at the same moments."
+        "They share one payment instrument that 2 accounts use, worth 8.0 bits. Their tie is worth 12.0 bits in all; that"
+        " both begin their bursts of requests at the same moments adds 4.0."
     )
     # tied without any time: nothing is said of it
     assert "Their tie" not in evidence_path(links, "b", "c").with_ties(ties).sentence

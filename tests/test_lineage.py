@@ -22,6 +22,7 @@ from hydragraph.lineage.pairs import candidates, lives, surviving_kinds, used_by
 from hydragraph.lineage.rota import same_place
 from hydragraph.schema import OUTPUT, TIME
 from hydragraph.worlds import simulate
+from written import clusters_of
 
 Life = tuple[float, float | None, str | None]
 """First activity and closing in hours, and the reason."""
@@ -54,7 +55,7 @@ def one_cluster(graph: BipartiteGraph, outside: Sequence[str] = ()) -> Clusters:
     """All accounts in one cluster but those outside."""
     inside = ~graph.accounts["account_id"].is_in(list(outside)).to_numpy()
     label = np.where(inside, 0, -1)
-    return Clusters(label, inside, np.zeros(len(label)), np.zeros(1), np.zeros(1))
+    return clusters_of(label, bits=0.0)
 
 
 def named(graph: BipartiteGraph, found: Lineage) -> set[tuple[str, str]]:
@@ -244,8 +245,7 @@ def rings(draw: st.DrawFn) -> tuple[BipartiteGraph, Clusters]:
     label = np.array([draw(st.integers(-1, 2)) for _ in names])
     _, inverse = np.unique(label, return_inverse=True)
     dense = np.where(label < 0, -1, inverse - int((label < 0).any()))
-    zeros = np.zeros(int(dense.max(initial=-1)) + 1)
-    return graph, Clusters(dense, dense >= 0, np.zeros(number), zeros, zeros)
+    return graph, clusters_of(dense, bits=0.0)
 
 
 @given(rings())

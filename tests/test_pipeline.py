@@ -22,6 +22,7 @@ from hand import strangers
 from hydragraph.pipeline import analyze, demo
 from hydragraph.schema import INPUT, OUTPUT
 from hydragraph.settings import Settings
+from hydragraph.ties import COMBINED_MARGIN
 from hydragraph.worlds import simulate
 from written import day, source_of
 
@@ -69,6 +70,26 @@ def frames(world: Path) -> dict[str, pl.DataFrame]:
 def test_the_world_has_something_to_say(case: hg.Case) -> None:
     assert all(case.table(t).height for t in ("accounts", "clusters", "signals", "links", "ties"))
     assert case.clusters["assessment"].n_unique() > 1
+
+
+def test_the_tables_say_what_holds_clusters(case: hg.Case) -> None:
+    """A tie counts time where it has some, all but the margin of a tie in which no identifier tells by itself; no tie across
+    a cut is stronger than the bits at which the cluster breaks."""
+    assert case.ties["synchrony_bits"].max() > 0
+    assert case.ties["synchrony_bits"].min() == 0
+    assert case.ties.filter(pl.col("synchrony_bits") > pl.col("bits") + COMBINED_MARGIN + 0.001).is_empty()
+    tied = case.clusters.filter(pl.col("cut_ties").is_not_null())
+    assert tied.filter(pl.col("cut_accounts") > 2, pl.col("cut_ties") > 2).height
+    assert tied.filter(pl.col("cut_accounts") > pl.col("cut_others")).is_empty()
+    assert tied.filter(pl.col("cut_accounts") + pl.col("cut_others") > pl.col("size")).is_empty()
+    owners = case.accounts.select("cluster_id", account_a="account_id")
+    weakest = case.clusters.select("cluster_id", weakest="bits")
+    ties = case.ties.join(owners, on="account_a").join(weakest, on="cluster_id")
+    able = ties.filter(pl.col("bits") <= pl.col("weakest") + 0.001).group_by("cluster_id").agg(able=pl.len())
+    assert tied.join(able, on="cluster_id").filter(pl.col("cut_ties") <= pl.col("able")).height == tied.height
+    known = case.clusters["stability"].drop_nulls()
+    assert known.len() > 0.9 * case.clusters.height
+    assert 0 < known.min() <= 0.8 < known.max() <= 1
 
 
 def test_csv_in_another_order_gives_the_same_bytes(

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.communities import Clusters
+from hydragraph.communities import Clusters, Cut
 from hydragraph.links import build_graph
 from hydragraph.loaders import open_source
 from hydragraph.settings import Settings
@@ -56,6 +56,10 @@ def day(number: int, hour: int = 0) -> dt.datetime:
 
 
 def clusters_of(label: NDArray[np.int64], bits: float = 20.0) -> Clusters:
-    """The partition with these labels (-1: none), all of it core and held by as many bits everywhere."""
+    """The partition with these labels (-1: none), all of it core and held by as many bits everywhere, by no tie."""
     held = np.full(int(label.max(initial=-1)) + 1, bits)
-    return Clusters(label=label, core=label >= 0, bits=np.where(label >= 0, bits, 0.0), breaks=held, strength=held)
+    none = np.zeros(len(held), np.int64)
+    return Clusters(
+        label=label, core=label >= 0, bits=np.where(label >= 0, bits, 0.0), breaks=held, strength=held,
+        cut=Cut(none, none, none),
+    )  # fmt: skip

@@ -23,6 +23,7 @@ from hydragraph.explain import Paths, Suggestions, evidence_path, suggest
 from hydragraph.lineage import Regrowth
 from hydragraph.schema import INPUT, OUTPUT
 from hydragraph.settings import Settings
+from hydragraph.stability import holding_sentence
 from hydragraph.takedown import Chokepoints, Plan, cut_cluster, plan_cluster
 
 if TYPE_CHECKING:
@@ -43,6 +44,13 @@ class Case:
 
     path: Path
     manifest: Mapping[str, Any] = field(compare=False)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings it was made with, as far as this version knows them."""
+        of_case = self.manifest.get("settings") or {}
+        known = {f.name for f in fields(Settings)}
+        return Settings(**{name: value for name, value in of_case.items() if name in known})
 
     def table(self, name: str) -> pl.DataFrame:
         """One table of the case as a frame. Raises UnknownName for a name the case format does not have."""
@@ -205,6 +213,11 @@ class Cluster:
         """The sentence why."""
         return str(self.row["explanation"])
 
+    @property
+    def holding(self) -> str:
+        """Where it falls apart, and how much of it stays when identifiers are lost, in words."""
+        return holding_sentence(self.row)
+
     def _mine(self, table: str) -> pl.DataFrame:
         return self.case.table(table).filter(cluster_id=self.id)
 
@@ -264,10 +277,7 @@ class Cluster:
         max_collateral: accounts outside that one step may hit; max_share: that all steps may hit, as a share of the
         cluster's members. None: as in the case's settings. Raises InputRefused for a limit out of bounds.
         """
-        of_case = self.case.manifest.get("settings") or {}
-        known = {f.name for f in fields(Settings)}
-        settings = Settings(**{name: value for name, value in of_case.items() if name in known})
-        settings = settings.with_(max_collateral=max_collateral, max_collateral_share=max_share)
+        settings = self.case.settings.with_(max_collateral=max_collateral, max_collateral_share=max_share)
         accused = self.case.accounts.filter(assessment="coordinated").select("account_id")
         number = (
             self.case.links.join(self.links.select("kind", "value").unique(), on=["kind", "value"], how="semi")

@@ -25,6 +25,19 @@ _BOUND_SHARE = 0.3
 _COHESIVE_DEGREE = 3.0
 _SMALLEST_SPLIT = 8
 _DENSE = 0.6
+_MILLI = 1000
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The two sides into which the weakest tie of each cluster's tree parts it; all arrays have shape (clusters,).
+
+    smaller, larger: accounts on each side. ties: ties from one side to the other. All are 0 where no tie holds the cluster.
+    """
+
+    smaller: NDArray[np.int64]
+    larger: NDArray[np.int64]
+    ties: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,7 @@ class Clusters:
         (clusters,).
     strength: mean tie of that tree in bits, shape (clusters,). Of a block that no tie holds (blocks.py), both are of the
         bits by which its members keep step.
+    cut: where it falls apart at `breaks`, see `weakest_cut`.
     """
 
     label: NDArray[np.int64]
@@ -46,6 +60,7 @@ class Clusters:
     bits: NDArray[np.float64]
     breaks: NDArray[np.float64]
     strength: NDArray[np.float64]
+    cut: Cut
 
 
 def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activity: Activity | None = None) -> Clusters:
@@ -69,7 +84,10 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activit
     bits = np.where(core, bits, gained)
     bits[label < 0] = 0.0
     label = renumber(label)
-    return Clusters(label, core & (label >= 0), np.round(bits, 3), *tree_bits(strong, label, in_step, evidence.prior))
+    held = inside(strong, label)
+    tree = strongest_tree(held)
+    breaks, strength = _bits_of(tree, label, in_step, evidence.prior)
+    return Clusters(label, core & (label >= 0), np.round(bits, 3), breaks, strength, weakest_cut(held, tree, label))
 
 
 def find_cores(
@@ -184,11 +202,38 @@ def _distinct(group: NDArray[np.int64], value: NDArray[np.int64], groups: int) -
 
 def _strongest_tie(n: int, ties: Ties, label: NDArray[np.int64]) -> NDArray[np.float64]:
     """The strongest tie of each account inside its cluster."""
-    inside = (label[ties.a] == label[ties.b]) & (label[ties.a] >= 0)
+    held = inside(ties, label)
     strongest = np.zeros(n)
-    np.maximum.at(strongest, ties.a[inside], ties.net[inside])
-    np.maximum.at(strongest, ties.b[inside], ties.net[inside])
+    np.maximum.at(strongest, held.a, held.net)
+    np.maximum.at(strongest, held.b, held.net)
     return strongest
+
+
+def inside(ties: Ties, label: NDArray[np.int64]) -> Ties:
+    """The ties between two accounts of one cluster."""
+    return ties.select((label[ties.a] == label[ties.b]) & (label[ties.a] >= 0))
+
+
+def strongest_tree(ties: Ties) -> Ties:
+    """The maximum spanning forest of the ties (Boruvka 1926). Of equally strong ties those that come first are taken, so
+    there is one. Time O(ties log accounts), and much less where ties are many."""
+    kept, nodes = np.zeros(len(ties.a), bool), int(ties.b.max(initial=-1)) + 1
+    milli = np.round(ties.net * _MILLI).astype(np.int64)
+    # the lightest first, no two alike; what is left of a division is the number of the tie
+    weight = (milli.max(initial=0) - milli) * len(kept) + np.arange(len(kept))
+    a, b = ties.a, ties.b
+    while len(a):
+        # the strongest tie of each part leads out of it, into a part that is one with it from now on
+        best = np.full(nodes, np.iinfo(np.int64).max)
+        np.minimum.at(best, a, weight)
+        np.minimum.at(best, b, weight)
+        chosen = (best[a] == weight) | (best[b] == weight)
+        kept[weight[chosen] % len(kept)] = True
+        part = connected(nodes, a[chosen], b[chosen])
+        a, b, nodes = part[a], part[b], int(part.max()) + 1
+        apart = a != b
+        a, b, weight = a[apart], b[apart], weight[apart]
+    return ties.select(kept)
 
 
 def tree_bits(
@@ -197,31 +242,79 @@ def tree_bits(
     """The weakest and the mean tie of each cluster's maximum spanning tree, in bits.
 
     Of a block without any tie: the least and the mean by which its members keep step."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import minimum_spanning_tree
+    return _bits_of(strongest_tree(inside(ties, label)), label, in_step, prior)
 
-    n = len(label)
+
+def _bits_of(
+    tree: Ties, label: NDArray[np.int64], in_step: NDArray[np.float64], prior: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     clusters = int(label.max(initial=-1)) + 1
-    weakest, total = np.full(clusters, np.inf), np.zeros(clusters)
-    number = np.zeros(clusters, np.int64)
-    inside = (label[ties.a] == label[ties.b]) & (label[ties.a] >= 0)
-    a, b, net = ties.a[inside], ties.b[inside], ties.net[inside]
-    if len(a):
-        # the strongest tree is the lightest of the falling weights; all must be positive to count as edges
-        top = net.max() + 1.0
-        tree = minimum_spanning_tree(coo_array((top - net, (a, b)), shape=(n, n)).tocsr()).tocoo()
-        of, bits = label[tree.row], (top - tree.data).round(3)
-        np.minimum.at(weakest, of, bits)
-        # whole thousandths, exact in a float, so that the sum does not depend on the order
-        total = np.bincount(of, weights=np.round(bits * 1000), minlength=clusters) / 1000
-        number = np.bincount(of, minlength=clusters).astype(np.int64)
+    weakest = np.full(clusters, np.inf)
+    of = label[tree.a]
+    np.minimum.at(weakest, of, tree.net)
+    # whole thousandths, exact in a float, so that the sum does not depend on the order
+    total = np.bincount(of, weights=np.round(tree.net * _MILLI), minlength=clusters) / _MILLI
+    number = np.bincount(of, minlength=clusters)
     block = np.flatnonzero((label >= 0) & (in_step > 0))
     block = block[number[label[block]] == 0]
     np.minimum.at(weakest, label[block], in_step[block])
-    total += np.bincount(label[block], weights=np.round(in_step[block] * 1000), minlength=clusters) / 1000
+    total += np.bincount(label[block], weights=np.round(in_step[block] * _MILLI), minlength=clusters) / _MILLI
     number += np.bincount(label[block], minlength=clusters)
     known = number > 0
     return (
         np.where(known, weakest + prior, 0.0).round(3),
         np.where(known, total / np.maximum(number, 1) + prior, 0.0).round(3),
     )
+
+
+def weakest_cut(ties: Ties, tree: Ties, label: NDArray[np.int64]) -> Cut:
+    """What the bits at which a cluster breaks part: the two sides of the weakest tie of its strongest tree.
+
+    Without that tie the accounts it connects fall into two sides, of as many accounts as `smaller` and `larger` say; the
+    ties that cross, with an end on either side, are `ties` in number. No tie that crosses is stronger than the weakest of
+    the tree: else it would be in the tree instead. Of several weakest ties the one with the most even sides is taken, then
+    the one that comes first. ties: those inside clusters; tree: of these, by `strongest_tree`. Time O(ties), and O(log
+    depth of the tree) for each account.
+    Not checked: other cuts as weak, among them some with fewer ties across; accounts of the cluster that no such tie
+    connects (attached, or in a core joined by profile or time), which are on neither side.
+    """
+    clusters = int(label.max(initial=-1)) + 1
+    cut = Cut(*(np.zeros(clusters, np.int64) for _ in range(3)))
+    if not len(tree.a):
+        return cut
+    below, whole = _below(tree)
+    smaller = np.minimum(below, whole - below)
+    of = label[tree.a]
+    order = np.lexsort((np.arange(len(of)), -smaller, tree.net, of))
+    at = order[changes(of[order])]
+    cut.smaller[of[at]] = smaller[at]
+    cut.larger[of[at]] = (whole - smaller)[at]
+    stays = np.ones(len(of), bool)
+    stays[at] = False
+    side = connected(len(label), tree.a[stays], tree.b[stays])
+    across = side[ties.a] != side[ties.b]
+    cut.ties[:] = np.bincount(label[ties.a[across]], minlength=clusters)
+    return cut
+
+
+def _below(tree: Ties) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each tie of a forest: accounts on one side of it, and accounts of its tree."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import breadth_first_order
+
+    account, code = np.unique(np.concatenate([tree.a, tree.b]), return_inverse=True)
+    nodes, a, b = len(account), code[: len(tree.a)], code[len(tree.a) :]
+    part = connected(nodes, a, b)
+    # one root above the first account of every tree
+    _, first = np.unique(part, return_index=True)
+    ends = (np.append(a, first), np.append(b, np.full(len(first), nodes)))
+    rooted = coo_array((np.ones(len(ends[0])), ends), shape=(nodes + 1, nodes + 1)).tocsr()
+    _, above = breadth_first_order(rooted, nodes, directed=False)
+    above[nodes] = nodes
+    # accounts at most 1, 2, 4, ... steps below, until all have reached the root
+    size, up = np.append(np.ones(nodes, np.int64), 0), above.astype(np.int64)
+    while (up[:nodes] != nodes).any():
+        size += np.bincount(up[:nodes], weights=size[:nodes], minlength=nodes + 1).astype(np.int64)
+        up = up[up]
+    lower = np.where(above[a] == b, a, b)
+    return size[lower], np.bincount(part)[part[a]]

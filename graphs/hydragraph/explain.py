@@ -53,8 +53,8 @@ class Paths:
     steps: a row a step: path (1 is the strongest), step, from_account, kind, value, bits, accounts (of the whole source
     that use the identifier), to_account; each path leads from `a` to `b`. `with_ties` adds synchrony_bits. in_links:
     whether each of the two has any link here. clusters: theirs, where known. detour: whether both are in one cluster and
-    only a way outside it was found. tie: bits of the tie between `a` and `b` themselves, and how many of these are
-    synchrony; None: no tie between them is known.
+    only a way outside it was found. tie: bits of the tie between `a` and `b` themselves, and what synchrony
+    adds to them; None: no tie between them is known.
     """
 
     a: str
@@ -114,8 +114,8 @@ class Paths:
         )
         if self.tie is not None and self.tie[1]:
             said += (
-                f" Their tie is worth {self.tie[0]:.1f} bits in all, {self.tie[1]:.1f} of them because both begin their"
-                " bursts of requests at the same moments."
+                f" Their tie is worth {self.tie[0]:.1f} bits in all; that both begin their bursts of requests at the same"
+                f" moments adds {self.tie[1]:.1f}."
             )
         if self.summary["circumstantial"][0]:
             said += " An address or the like, as it needs, supports a tie and never makes one."

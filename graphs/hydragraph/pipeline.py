@@ -32,6 +32,7 @@ from hydragraph.review import Reviewed, heed, refuse_to_lose_decisions
 from hydragraph.schema import OUTPUT, REVIEW_STATES
 from hydragraph.settings import Settings
 from hydragraph.signals import look, measure, signal_table
+from hydragraph.stability import core_stability
 from hydragraph.takedown import takedown_table
 from hydragraph.ties import Ties, find_ties
 from hydragraph.tracking import carried_ids, ledger_table, match_clusters, members_of
@@ -106,6 +107,8 @@ def analyze(
         ties = find_ties(graph, evidence, activity)
     with stages.stage("clusters"):
         clusters = find_clusters(graph, evidence, ties, activity)
+    with stages.stage("stability"):
+        stability = core_stability(graph, evidence, clusters, settings.seed)
     with stages.stage("signals"):
         view = look(graph, evidence, clusters, activity)
         measured = measure(view)
@@ -123,7 +126,7 @@ def analyze(
     with stages.stage("takedown"):
         takedown = takedown_table(graph, evidence, clusters, assessed.assessment, ids, settings)
     with stages.stage("case"):
-        tables = _tables(opened, graph, evidence, ties, clusters, chance, reviewed, ids)
+        tables = _tables(opened, graph, evidence, ties, clusters, stability, chance, reviewed, ids)
         tables["signals"] = signal_table(measured, ids)
         tables["lineage"] = lineage
         tables["takedown"] = takedown
@@ -218,6 +221,7 @@ def _tables(
     evidence: Evidence,
     ties: Ties,
     clusters: Clusters,
+    stability: np.ndarray[Any, np.dtype[np.float64]],
     chance: np.ndarray[Any, np.dtype[np.float64]],
     reviewed: Reviewed,
     ids: list[str],
@@ -259,6 +263,10 @@ def _tables(
         explanation=pl.Series(assessed.explanation, dtype=pl.String),
         score=pl.Series(assessed.score),
         bits=pl.Series(clusters.breaks),
+        cut_accounts=pl.Series(clusters.cut.smaller).replace(0, None),
+        cut_others=pl.Series(clusters.cut.larger).replace(0, None),
+        cut_ties=pl.Series(clusters.cut.ties).replace(0, None),
+        stability=pl.Series(stability).fill_nan(None),
         expected_by_chance=pl.Series(chance),
         hypothesis=pl.Series(assessed.hypothesis, dtype=pl.String),
         against=pl.Series(assessed.against, dtype=pl.String),

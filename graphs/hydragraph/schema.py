@@ -196,6 +196,16 @@ OUTPUT: dict[str, Table] = {
                 Column(
                     "bits", "number", "evidence at which the cluster breaks: the weakest tie that holds it, in bits"
                 ),
+                Column(
+                    "cut_accounts", "count", "accounts on the smaller side when it breaks there; empty: no tie holds it"
+                ),
+                Column("cut_others", "count", "accounts on the larger side; no tie connects any others to the two"),
+                Column("cut_ties", "count", "ties of at least 2 to 1 from one side to the other"),
+                Column(
+                    "stability",
+                    "number",
+                    "share of the core in one piece when a fifth of the identifiers is lost; empty: they do not connect it",
+                ),
                 Column("expected_by_chance", "number", "clusters this strong expected in rewired data"),
                 Column("hypothesis", "text", "the innocent explanation that fits best"),
                 Column("against", "text", "what speaks against the assessment"),
@@ -245,7 +255,9 @@ OUTPUT: dict[str, Table] = {
                 Column("bits", "number", "evidence between the two"),
                 Column("shared", "count", "identifiers they share"),
                 Column("kinds", "text", "kinds they share, comma separated"),
-                Column("synchrony_bits", "number", "bits of these for bursts of requests that both begin together"),
+                Column(
+                    "synchrony_bits", "number", "what bursts of requests that both begin together add to these bits"
+                ),
             ),
             sort=("account_a", "account_b"),
         ),

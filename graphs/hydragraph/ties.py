@@ -38,8 +38,8 @@ class Ties:
 
     net: log2 odds that the two belong together: evidence less the prior of log2 N bits.
     shared: identifiers both use. kinds: bit k is set when they share one of graph.kinds[k].
-    synchrony: bits of `net` that are for bursts of requests begun together (Activity.together), not for identifiers; 0
-        without times.
+    synchrony: bits that bursts of requests begun together (Activity.together) add to what identifiers are worth; 0
+        without times. May be more than the tie has in all, because of COMBINED_MARGIN.
     pairs_formed: pairs looked at, for the record of work done.
     """
 

@@ -43,7 +43,7 @@ def command(case: Path, account_a: str, account_b: str, alternatives: int, unmas
     """Show why two accounts are tied: the strongest evidence path.
 
     Each step leads from an account over an identifier to another account. The strongest path is the one whose weakest
-    step is worth most. Synchrony: bits of the tie of a step's two accounts that are for time and no identifier. That
+    step is worth most. Synchrony: bits that beginning at the same moments adds to the tie of a step's two accounts. That
     there is no path is an answer, too. An id that begins with a hyphen goes after `--`.
 
     \b

@@ -52,7 +52,7 @@ def command(case: Path, cluster: str, unmasked: bool, view: View) -> None:
         print_parts(parts, "members", view)
     else:
         decided = found.case.decisions.filter(cluster_id=found.id)
-        print_text(*_page(found.row, parts, decided, view.limit_or(FIRST)))
+        print_text(*_page(found.row, found.holding, parts, decided, view.limit_or(FIRST)))
 
 
 def strongest(identifiers: pl.DataFrame) -> pl.DataFrame:
@@ -63,7 +63,9 @@ def strongest(identifiers: pl.DataFrame) -> pl.DataFrame:
     return identifiers.sort(carried, "kind", "value", descending=[True, False, False])
 
 
-def _page(row: Mapping[str, Any], parts: Mapping[str, Any], decided: pl.DataFrame, limit: int) -> list[str]:
+def _page(
+    row: Mapping[str, Any], holding: str, parts: Mapping[str, Any], decided: pl.DataFrame, limit: int
+) -> list[str]:
     facts = {
         "score": shown(row["score"], "score"),
         "accounts": "{} ({} in the core, {} closed)".format(
@@ -82,6 +84,7 @@ def _page(row: Mapping[str, Any], parts: Mapping[str, Any], decided: pl.DataFram
     return [
         f"{heading(row['cluster_id'])}  {assessment(row['assessment'])}\n{wrap(row['explanation'] or '', '  ')}",
         "\n".join(f"  {name:<10}  {fact}" for name, fact in facts.items()),
+        wrap(holding, "  "),
         f"{heading('Against')}\n{wrap(row['against'] or 'Nothing was found that speaks against it.', '  ')}",
         f"{heading('Signals')}\n" + ("\n".join(signals) if signals else "  none"),
         section("Strongest shared identifiers", parts["identifiers"], limit),

@@ -28,6 +28,7 @@ from hydragraph.report.picture import (
     shared_identifiers,
 )
 from hydragraph.schema import ASSESSMENTS, OUTPUT
+from hydragraph.stability import holding_sentence
 from hydragraph.takedown import cut_cluster, plan_sentence
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Section:
 
     row: Mapping[str, Any]
     anchor: str
+    holding: str
     speaking: Sequence[Mapping[str, Any]]
     contrary: Sequence[Mapping[str, Any]]
     silent: Sequence[Mapping[str, Any]]
@@ -179,6 +181,7 @@ def _section(
     return Section(
         row=row,
         anchor=anchor,
+        holding=holding_sentence(row),
         **_signals(row, part["signals"]),
         by_kind=_by_kind(links, shared),
         in_time=_in_time(part["in_time"]),
