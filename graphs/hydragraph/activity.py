@@ -32,6 +32,7 @@ _QUARTERS = 24 * 60 // WINDOWS_MINUTES[0]
 _HABITS = 48
 _FEWEST_DAYS = 8
 _FEW = 0.1
+_ONE_BURST = 4.0
 _WIDEST_WAVE = 512
 _CHUNK = 200_000
 
@@ -118,8 +119,9 @@ class Activity:
     def in_step(self, group: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
         """How much more often two groups begin bursts in the same quarter of an hour than on other days, in z-scores.
 
-        group: number of each account's group, -1 for none; a, b: pairs of groups. With n(t) the bursts a group begins in
-        quarter t, only what is sharper than half an hour counts, h(t) = 4 n(t) - n(t-3) - n(t-2) - n(t+2) - n(t+3), and
+        group: number of each account's group, -1 for none; a, b: pairs of groups. With n(t) the square root of the bursts a
+        group begins in quarter t, so that one moment at which everybody comes back from an outage does not decide, only
+        what is sharper than half an hour counts, h(t) = 4 n(t) - n(t-3) - n(t-2) - n(t+2) - n(t+3), and
 
             T(s) = sum over t of h_a(t) * h_b(t + s days),    z = (T(0) - mean T(s)) / standard deviation of T(s)
 
@@ -135,6 +137,8 @@ class Activity:
         # the quarters of each group, group after group
         inside = group[account] >= 0
         cells, begun = np.unique(group[account[inside]] * (days * _QUARTERS) + window[inside], return_counts=True)
+        # whole hundredths, so that sums do not depend on their order
+        begun = np.rint(100 * np.sqrt(begun))
         of, at = np.divmod(cells, days * _QUARTERS)
         groups = np.arange(int(group.max()) + 1)
         low, high = np.searchsorted(of, groups, "left").tolist(), np.searchsorted(of, groups, "right").tolist()
@@ -163,9 +167,10 @@ class Activity:
         """Evidence in bits that accounts begin their bursts when the members of a group do, from -12 to 12.
 
         group: number of each account's group, -1 for none; who, to: pairs of an account outside and a group. With r(w)
-        the bursts the group begins in quarter w over the mean of that quarter of the day,
+        the bursts the group begins in quarter w over what is usual, the larger of the mean of that quarter of the day and of
+        the mean half an hour and three quarters before and after,
 
-            bits = sum over the account's bursts of log2((1 + r(w)) / 2)
+            bits = sum over the account's bursts of min(log2((1 + r(w)) / 2), 2)
 
         the likelihood ratio of "half of its bursts are the group's waves" over "it only keeps the same hours";
         near 0 for a group without waves.
@@ -180,7 +185,8 @@ class Activity:
         inside = np.flatnonzero(group[account] >= 0)
         inside = inside[row[group[account[inside]]] >= 0]
         line, when = row[group[account[inside]]], window[inside]
-        cells, begun = np.unique(line * (days * _QUARTERS) + when, return_counts=True)
+        span = days * _QUARTERS + 8  # apart, so that half an hour before the first quarter is no other group's last
+        cells, begun = np.unique(line * span + when + 4, return_counts=True)
         usual = np.bincount(line * _QUARTERS + when % _QUARTERS, minlength=len(wanted) * _QUARTERS) / days
         usual = usual.reshape(len(wanted), _QUARTERS)
         smooth = (np.roll(usual, 1, axis=1) + usual + np.roll(usual, -1, axis=1)) / 3 + 1 / days
@@ -189,11 +195,11 @@ class Activity:
         pair = np.repeat(np.arange(len(who)), high - low)
         burst = spread(low, high - low)
         at = row[to[pair]]
-        cell = at * (days * _QUARTERS) + window[burst]
-        found_at = np.minimum(np.searchsorted(cells, cell), len(cells) - 1)
-        number = np.where(cells[found_at] == cell, begun[found_at], 0) if len(cells) else np.zeros(len(cell), np.int64)
-        ratio = (number + 1 / days) / smooth[at, window[burst] % _QUARTERS]
-        milli = np.round(np.log2((1 + ratio) / 2) * 1000)
+        cell = at * span + window[burst] + 4
+        around = sum((_at(cells, begun, cell + lag) for lag in (-3, -2, 2, 3)), np.zeros(len(cell), np.int64)) / 4
+        usual_then = np.maximum(smooth[at, window[burst] % _QUARTERS], around + 1 / days)
+        ratio = (_at(cells, begun, cell) + 1 / days) / usual_then
+        milli = np.round(np.minimum(np.log2((1 + ratio) / 2), _ONE_BURST) * 1000)
         found = np.bincount(pair, weights=milli, minlength=len(who)) / 1000
         return np.clip(found, -MOST_BITS, MOST_BITS)
 
@@ -204,7 +210,7 @@ class Activity:
         begin in it and e what is usual, the larger of their mean half an hour and three quarters before and after and
         of their mean in this quarter of the day,
 
-            bits = sum over the account's bursts of log2((1 + r) / 2),   r = (n + 0.1) / (e + 0.1)
+            bits = sum over the account's bursts of min(log2((1 + r) / 2), 2),   r = (n + 0.1) / (e + 0.1)
 
         Waves that come every day at the same minute, as timed jobs do, count for nothing. Shape (accounts,), from -12
         to 12; 0 outside groups.
@@ -216,17 +222,13 @@ class Activity:
         begin = of * (days * _QUARTERS + 8) + window + 4
         cells, number = np.unique(begin, return_counts=True)
 
-        def begun(cell: NDArray[np.int64]) -> NDArray[np.int64]:
-            at = np.minimum(np.searchsorted(cells, cell), len(cells) - 1)
-            return np.where(cells[at] == cell, number[at], 0)
-
         if not len(cells):
             return np.zeros(len(group))
-        around = sum((begun(begin + lag) for lag in (-3, -2, 2, 3)), np.zeros(len(begin), np.int64)) / 4
+        around = sum((_at(cells, number, begin + lag) for lag in (-3, -2, 2, 3)), np.zeros(len(begin), np.int64)) / 4
         cell = of * _QUARTERS + window % _QUARTERS
         daily = (np.bincount(cell)[cell] - 1) / days
-        ratio = (begun(begin) - 1 + _FEW) / (np.maximum(around, daily) + _FEW)
-        milli = np.round(np.log2((1 + ratio) / 2) * 1000)
+        ratio = (_at(cells, number, begin) - 1 + _FEW) / (np.maximum(around, daily) + _FEW)
+        milli = np.round(np.minimum(np.log2((1 + ratio) / 2), _ONE_BURST) * 1000)
         total = np.bincount(account, weights=milli, minlength=len(group)) / 1000
         return np.clip(total, -MOST_BITS, MOST_BITS)
 
@@ -303,6 +305,20 @@ class Activity:
         bits = -np.log2(np.maximum(poisson_tail(common, usual), 1e-300))
         order = np.lexsort((b, a))
         return names[a[order]], names[b[order]], bits[order].round(3)
+
+    def shifted(self, of: NDArray[np.bool_], seed: int) -> Activity:
+        """The activity of some accounts, each account's moved by a number of whole days of its own and wrapped around: its
+        rate and the shape of its day stay, what it did together with others does not. of: shape (accounts,)."""
+        keep = of[self.account]
+        account, requests = self.account[keep], self.requests[keep]
+        day, time = np.divmod(self.slot[keep], _DAY)
+        if not len(account):
+            return Activity(account, time, requests, self.accounts)
+        first, days = int(day.min()), int(day.max() - day.min()) + 1
+        by = np.random.default_rng([seed, 2]).integers(0, days, self.accounts)
+        slot = (first + (day - first + by[account]) % days) * _DAY + time
+        order = np.lexsort((slot, account))
+        return Activity(account[order], slot[order], requests[order], self.accounts)
 
     @cached_property
     def _quarters(self) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
@@ -383,6 +399,15 @@ class Activity:
 def _common(matrix: csr_array, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
     """Columns that rows a and b have in common."""
     found: NDArray[np.float64] = np.asarray(matrix[a].multiply(matrix[b]).sum(axis=1)).ravel().astype(np.float64)
+    return found
+
+
+def _at(cells: NDArray[np.int64], number: NDArray[np.int64], cell: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number that belongs to each cell, 0 for those not among the sorted `cells`."""
+    if not len(cells):
+        return np.zeros(len(cell), np.int64)
+    at = np.minimum(np.searchsorted(cells, cell), len(cells) - 1)
+    found: NDArray[np.int64] = np.where(cells[at] == cell, number[at], 0)
     return found
 
 

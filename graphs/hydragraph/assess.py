@@ -13,12 +13,12 @@ from hydragraph.identifiers import kind as kind_of
 from hydragraph.runs import changes
 from hydragraph.signals import SIGNALS, Measured, View
 
-Levels = tuple[float, float, float]
+Levels = tuple[float, ...]
 
 
 SIZE = "size"
 
-CUTS: dict[str, tuple[float, float]] = {
+CUTS: dict[str, tuple[float, ...]] = {
     SIZE: (7, 41),
     "payment_reuse": (0.2, 0.7),
     "key_sharing": (0.1, 0.5),
@@ -29,12 +29,13 @@ CUTS: dict[str, tuple[float, float]] = {
     "one_payer": (0.4, 0.8),
     "one_organisation": (0.2, 0.6),
     "round_the_clock": (0.18, 0.5),
-    "range_breadth": (1.2, 2.0),
+    "range_breadth": (1.2, 2.0, 5.0),
     "bans": (1.3, 4.0),
     "creation_burst": (2.0, 5.0),
     "replacement": (1.3, 3.0),
     "even_load": (0.65, 0.8),
-    "synchrony": (1.5, 3.0),
+    "synchrony": (1.5, 3.0, 10.0),
+    "centre": (0.25, 0.5),
 }
 """Where a signal's middle and high level begin: of its value; of value / baseline for range_breadth; of -log10 p for
 the three signals with a test."""
@@ -74,22 +75,23 @@ class Hypothesis:
 COORDINATED = Hypothesis(
     "coordinated", "one controller behind accounts that look independent", 0.06,
     {
-        SIZE: (0.3, 0.4, 0.3),
-        "payment_reuse": (0.2, 0.15, 0.65),
-        "key_sharing": (0.84, 0.04, 0.12),
-        "template_reuse": (0.3, 0.15, 0.55),
-        "range_reuse": (0.4, 0.25, 0.35),
-        "other_reuse": (0.2, 0.3, 0.5),
-        "one_place": (0.5, 0.32, 0.18),
-        "one_payer": (0.6, 0.2, 0.2),
-        "one_organisation": (0.93, 0.05, 0.02),
-        "round_the_clock": (0.25, 0.55, 0.2),
-        "range_breadth": (0.25, 0.35, 0.4),
-        "bans": (0.3, 0.3, 0.4),
-        "creation_burst": (0.55, 0.25, 0.2),
-        "replacement": (0.6, 0.2, 0.2),
-        "even_load": (0.25, 0.25, 0.5),
-        "synchrony": (0.25, 0.2, 0.55),
+        SIZE: (0.4, 0.42, 0.18),
+        "payment_reuse": (0.25, 0.1, 0.65),
+        "key_sharing": (0.88, 0.04, 0.08),
+        "template_reuse": (0.3, 0.05, 0.65),
+        "range_reuse": (0.43, 0.25, 0.32),
+        "other_reuse": (0.25, 0.1, 0.65),
+        "one_place": (0.6, 0.25, 0.15),
+        "one_payer": (0.52, 0.2, 0.28),
+        "one_organisation": (0.95, 0.04, 0.01),
+        "round_the_clock": (0.35, 0.5, 0.15),
+        "range_breadth": (0.15, 0.25, 0.35, 0.25),
+        "bans": (0.35, 0.2, 0.45),
+        "creation_burst": (0.5, 0.18, 0.32),
+        "replacement": (0.4, 0.2, 0.4),
+        "even_load": (0.2, 0.2, 0.6),
+        "synchrony": (0.45, 0.2, 0.15, 0.2),
+        "centre": (0.08, 0.12, 0.8),
     },
 )  # fmt: skip
 
@@ -98,126 +100,154 @@ INNOCENT: tuple[Hypothesis, ...] = (
         "household", "a household, or one person with several accounts", 0.6,
         {
             SIZE: (0.98, 0.019, 0.001),
-            "payment_reuse": (0.3, 0.1, 0.6),
-            "key_sharing": (0.97, 0.02, 0.01),
-            "template_reuse": (0.93, 0.04, 0.03),
-            "range_reuse": (0.7, 0.05, 0.25),
-            "other_reuse": (0.3, 0.3, 0.4),
-            "one_place": (0.05, 0.15, 0.8),
-            "one_payer": (0.03, 0.17, 0.8),
-            "one_organisation": (0.93, 0.05, 0.02),
-            "round_the_clock": (0.9, 0.08, 0.02),
-            "range_breadth": (0.72, 0.24, 0.04),
-            "bans": (0.94, 0.05, 0.01),
-            "creation_burst": (0.93, 0.06, 0.01),
-            "replacement": (0.95, 0.04, 0.01),
-            "even_load": (0.5, 0.3, 0.2),
-            "synchrony": (0.9, 0.07, 0.03),
+            "payment_reuse": (0.15, 0.05, 0.8),
+            "key_sharing": (0.93, 0.01, 0.06),
+            "template_reuse": (0.62, 0.01, 0.37),
+            "range_reuse": (0.55, 0.1, 0.35),
+            "other_reuse": (0.55, 0.01, 0.44),
+            "one_place": (0.05, 0.25, 0.7),
+            "one_payer": (0.12, 0.15, 0.73),
+            "one_organisation": (0.75, 0.02, 0.23),
+            "round_the_clock": (0.75, 0.15, 0.1),
+            "range_breadth": (0.8, 0.17, 0.025, 0.005),
+            "bans": (0.98, 0.015, 0.005),
+            "creation_burst": (0.93, 0.055, 0.015),
+            "replacement": (0.85, 0.12, 0.03),
+            "even_load": (0.7, 0.2, 0.1),
+            "synchrony": (0.95, 0.025, 0.015, 0.01),
+            "centre": (0.001, 0.009, 0.99),
         },
     ),
     Hypothesis(
         "organisation", "an office or firm", 0.25,
         {
-            SIZE: (0.55, 0.4, 0.05),
-            "payment_reuse": (0.25, 0.1, 0.65),
-            "key_sharing": (0.8, 0.1, 0.1),
-            "template_reuse": (0.35, 0.1, 0.55),
-            "range_reuse": (0.5, 0.1, 0.4),
-            "other_reuse": (0.6, 0.2, 0.2),
-            "one_place": (0.1, 0.25, 0.65),
-            "one_payer": (0.25, 0.3, 0.45),
-            "one_organisation": (0.35, 0.15, 0.5),
-            "round_the_clock": (0.78, 0.15, 0.07),
-            "range_breadth": (0.5, 0.38, 0.12),
-            "bans": (0.94, 0.04, 0.02),
-            "creation_burst": (0.6, 0.2, 0.2),
-            "replacement": (0.95, 0.03, 0.02),
-            "even_load": (0.6, 0.22, 0.18),
-            "synchrony": (0.88, 0.09, 0.03),
+            SIZE: (0.5, 0.45, 0.05),
+            "payment_reuse": (0.3, 0.05, 0.65),
+            "key_sharing": (0.85, 0.1, 0.05),
+            "template_reuse": (0.25, 0.05, 0.7),
+            "range_reuse": (0.4, 0.25, 0.35),
+            "other_reuse": (0.5, 0.2, 0.3),
+            "one_place": (0.15, 0.35, 0.5),
+            "one_payer": (0.35, 0.1, 0.55),
+            "one_organisation": (0.55, 0.05, 0.4),
+            "round_the_clock": (0.7, 0.22, 0.08),
+            "range_breadth": (0.8, 0.16, 0.035, 0.005),
+            "bans": (0.97, 0.02, 0.01),
+            "creation_burst": (0.75, 0.05, 0.2),
+            "replacement": (0.8, 0.17, 0.03),
+            "even_load": (0.8, 0.13, 0.07),
+            "synchrony": (0.93, 0.04, 0.02, 0.01),
+            "centre": (0.005, 0.03, 0.965),
         },
     ),
     Hypothesis(
         "agency", "an agency with its clients' accounts", 0.05,
         {
-            SIZE: (0.35, 0.45, 0.2),
-            "payment_reuse": (0.4, 0.15, 0.45),
+            SIZE: (0.4, 0.5, 0.1),
+            "payment_reuse": (0.4, 0.1, 0.5),
             "key_sharing": (0.93, 0.05, 0.02),
-            "template_reuse": (0.3, 0.15, 0.55),
-            "range_reuse": (0.65, 0.15, 0.2),
-            "other_reuse": (0.6, 0.2, 0.2),
-            "one_place": (0.05, 0.15, 0.8),
-            "one_payer": (0.3, 0.2, 0.5),
+            "template_reuse": (0.3, 0.1, 0.6),
+            "range_reuse": (0.5, 0.15, 0.35),
+            "other_reuse": (0.4, 0.2, 0.4),
+            "one_place": (0.08, 0.2, 0.72),
+            "one_payer": (0.5, 0.15, 0.35),
             "one_organisation": (0.8, 0.15, 0.05),
-            "round_the_clock": (0.9, 0.07, 0.03),
-            "range_breadth": (0.75, 0.2, 0.05),
-            "bans": (0.95, 0.04, 0.01),
-            "creation_burst": (0.7, 0.2, 0.1),
-            "replacement": (0.95, 0.03, 0.02),
-            "even_load": (0.75, 0.15, 0.1),
-            "synchrony": (0.9, 0.08, 0.02),
+            "round_the_clock": (0.85, 0.12, 0.03),
+            "range_breadth": (0.8, 0.16, 0.035, 0.005),
+            "bans": (0.97, 0.02, 0.01),
+            "creation_burst": (0.75, 0.15, 0.1),
+            "replacement": (0.85, 0.13, 0.02),
+            "even_load": (0.8, 0.13, 0.07),
+            "synchrony": (0.93, 0.05, 0.015, 0.005),
+            "centre": (0.005, 0.03, 0.965),
         },
     ),
     Hypothesis(
         "event", "a course, hackathon or onboarding day", 0.02,
         {
-            SIZE: (0.2, 0.6, 0.2),
-            "payment_reuse": (0.9, 0.07, 0.03),
+            SIZE: (0.1, 0.6, 0.3),
+            "payment_reuse": (0.85, 0.05, 0.1),
             "key_sharing": (0.95, 0.03, 0.02),
-            "template_reuse": (0.1, 0.1, 0.8),
+            "template_reuse": (0.1, 0.05, 0.85),
             "range_reuse": (0.2, 0.1, 0.7),
-            "other_reuse": (0.8, 0.15, 0.05),
-            "one_place": (0.03, 0.07, 0.9),
-            "one_payer": (0.5, 0.1, 0.4),
-            "one_organisation": (0.8, 0.1, 0.1),
-            "round_the_clock": (0.93, 0.05, 0.02),
-            "range_breadth": (0.75, 0.2, 0.05),
-            "bans": (0.95, 0.04, 0.01),
-            "creation_burst": (0.05, 0.1, 0.85),
-            "replacement": (0.95, 0.03, 0.02),
-            "even_load": (0.5, 0.3, 0.2),
-            "synchrony": (0.5, 0.2, 0.3),
+            "other_reuse": (0.6, 0.1, 0.3),
+            "one_place": (0.2, 0.3, 0.5),
+            "one_payer": (0.75, 0.05, 0.2),
+            "one_organisation": (0.85, 0.05, 0.1),
+            "round_the_clock": (0.6, 0.3, 0.1),
+            "range_breadth": (0.75, 0.2, 0.045, 0.005),
+            "bans": (0.97, 0.02, 0.01),
+            "creation_burst": (0.1, 0.1, 0.8),
+            "replacement": (0.9, 0.08, 0.02),
+            "even_load": (0.65, 0.25, 0.1),
+            "synchrony": (0.6, 0.2, 0.15, 0.05),
+            "centre": (0.01, 0.05, 0.94),
         },
     ),
     Hypothesis(
         "shared_network", "strangers behind one carrier, campus, VPN or billing service", 0.04,
         {
             SIZE: (0.4, 0.4, 0.2),
-            "payment_reuse": (0.8, 0.05, 0.15),
-            "key_sharing": (0.98, 0.01, 0.01),
-            "template_reuse": (0.9, 0.07, 0.03),
-            "range_reuse": (0.85, 0.1, 0.05),
-            "other_reuse": (0.9, 0.07, 0.03),
-            "one_place": (0.4, 0.4, 0.2),
-            "one_payer": (0.6, 0.2, 0.2),
-            "one_organisation": (0.97, 0.02, 0.01),
-            "round_the_clock": (0.88, 0.1, 0.02),
-            "range_breadth": (0.5, 0.25, 0.25),
-            "bans": (0.9, 0.07, 0.03),
-            "creation_burst": (0.95, 0.04, 0.01),
-            "replacement": (0.95, 0.03, 0.02),
-            "even_load": (0.8, 0.15, 0.05),
-            "synchrony": (0.95, 0.04, 0.01),
+            "payment_reuse": (0.7, 0.1, 0.2),
+            "key_sharing": (0.97, 0.02, 0.01),
+            "template_reuse": (0.8, 0.1, 0.1),
+            "range_reuse": (0.7, 0.15, 0.15),
+            "other_reuse": (0.85, 0.1, 0.05),
+            "one_place": (0.4, 0.35, 0.25),
+            "one_payer": (0.55, 0.2, 0.25),
+            "one_organisation": (0.96, 0.03, 0.01),
+            "round_the_clock": (0.8, 0.15, 0.05),
+            "range_breadth": (0.5, 0.35, 0.13, 0.02),
+            "bans": (0.95, 0.04, 0.01),
+            "creation_burst": (0.92, 0.06, 0.02),
+            "replacement": (0.9, 0.08, 0.02),
+            "even_load": (0.85, 0.1, 0.05),
+            "synchrony": (0.95, 0.04, 0.007, 0.003),
+            "centre": (0.02, 0.08, 0.9),
         },
     ),
     Hypothesis(
         "build_jobs", "automated jobs of one firm", 0.03,
         {
-            SIZE: (0.7, 0.28, 0.02),
-            "payment_reuse": (0.03, 0.02, 0.95),
-            "key_sharing": (0.6, 0.15, 0.25),
-            "template_reuse": (0.3, 0.15, 0.55),
-            "range_reuse": (0.85, 0.1, 0.05),
-            "other_reuse": (0.8, 0.15, 0.05),
-            "one_place": (0.1, 0.3, 0.6),
-            "one_payer": (0.02, 0.03, 0.95),
-            "one_organisation": (0.5, 0.2, 0.3),
-            "round_the_clock": (0.25, 0.6, 0.15),
-            "range_breadth": (0.1, 0.5, 0.4),
+            SIZE: (0.35, 0.6, 0.05),
+            "payment_reuse": (0.3, 0.05, 0.65),
+            "key_sharing": (0.7, 0.1, 0.2),
+            "template_reuse": (0.1, 0.05, 0.85),
+            "range_reuse": (0.5, 0.1, 0.4),
+            "other_reuse": (0.5, 0.2, 0.3),
+            "one_place": (0.3, 0.3, 0.4),
+            "one_payer": (0.35, 0.05, 0.6),
+            "one_organisation": (0.4, 0.1, 0.5),
+            "round_the_clock": (0.4, 0.5, 0.1),
+            "range_breadth": (0.15, 0.4, 0.35, 0.1),
             "bans": (0.97, 0.02, 0.01),
-            "creation_burst": (0.9, 0.08, 0.02),
-            "replacement": (0.96, 0.03, 0.01),
-            "even_load": (0.7, 0.2, 0.1),
-            "synchrony": (0.5, 0.2, 0.3),
+            "creation_burst": (0.85, 0.1, 0.05),
+            "replacement": (0.95, 0.04, 0.01),
+            "even_load": (0.5, 0.2, 0.3),
+            "synchrony": (0.3, 0.2, 0.3, 0.2),
+            "centre": (0.01, 0.04, 0.95),
+        },
+    ),
+    Hypothesis(
+        "shared_tool", "customers of one tool or vendor", 0.01,
+        {
+            SIZE: (0.4, 0.45, 0.15),
+            "payment_reuse": (0.9, 0.05, 0.05),
+            "key_sharing": (0.96, 0.02, 0.02),
+            "template_reuse": (0.01, 0.02, 0.97),
+            "range_reuse": (0.5, 0.1, 0.4),
+            "other_reuse": (0.85, 0.05, 0.1),
+            "one_place": (0.6, 0.2, 0.2),
+            "one_payer": (0.85, 0.05, 0.1),
+            "one_organisation": (0.96, 0.03, 0.01),
+            "round_the_clock": (0.45, 0.4, 0.15),
+            "range_breadth": (0.6, 0.25, 0.12, 0.03),
+            "bans": (0.95, 0.04, 0.01),
+            "creation_burst": (0.85, 0.07, 0.08),
+            "replacement": (0.9, 0.08, 0.02),
+            "even_load": (0.6, 0.2, 0.2),
+            "synchrony": (0.45, 0.2, 0.2, 0.15),
+            "centre": (0.2, 0.1, 0.7),
         },
     ),
 )  # fmt: skip
@@ -252,18 +282,19 @@ class Assessed:
     shares: dict[str, float]
 
 
-def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.float64]) -> Assessed:
+def assess(view: View, measured: Mapping[str, Measured], beyond: NDArray[np.float64]) -> Assessed:
     """Weigh the coordinated hypothesis against every innocent one.
 
     L(h) = share(h) * product over signals of P(level of the signal | h)
-    score = L(coordinated) / sum over h of L(h)
+    score = beyond * L(coordinated) / sum over h of L(h)
+
+    beyond: the share of clusters of its size and strength that chance does not explain (chance.py), shape (clusters,).
 
     share(h), how common the hypothesis is among the clusters of this source, is estimated by expectation-maximisation:
     share(h) = (sum over clusters of P(h | its signals) + 50 * declared prior(h)) / (clusters + 50), 20 rounds from the
     declared priors. So the same figures mean less in a source where nothing else looks coordinated.
 
-    coordinated: score of at least 0.9, at least three accounts, and fewer than one cluster this strong expected by
-    chance; review: score of at least 0.1; explained otherwise, with the innocent hypothesis that fits best. Where none
+    coordinated: score of at least 0.9 and at least three accounts; review: score of at least 0.1; explained otherwise, with the innocent hypothesis that fits best. Where none
     of the signals applies that can tell innocent groups from one controller (a source with bare links), the hypothesis
     is `unknown`, the score 0.5 * (1 - 2^(log2 N - bits)) and the assessment review: a person has to look.
     Not checked: hypotheses nobody declared.
@@ -277,7 +308,7 @@ def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.floa
         discerned |= levels[signal] >= 0
     shares = _shares(likelihood[discerned], np.array([h.prior for h in hypotheses]))
     posterior = _posterior(likelihood, shares)
-    score = np.round(posterior[:, 0], 4)
+    score = np.round(beyond * posterior[:, 0], 4)
     best = 1 + np.argmax(posterior[:, 1:], axis=1) if view.count else np.zeros(0, np.int64)
     score = np.where(discerned, score, (0.5 * (1 - np.exp2(view.evidence.prior - view.clusters.breaks))).round(4))
     tied = _tied_by(view)
@@ -291,7 +322,7 @@ def assess(view: View, measured: Mapping[str, Measured], chance: NDArray[np.floa
             against.append("")
             continue
         innocent = hypotheses[int(best[i])]
-        said = _assessment(float(score[i]), int(view.size[i]), float(chance[i]))
+        said = _assessment(float(score[i]), int(view.size[i]))
         leaning = {s: float(table[i, 0] - table[i, best[i]]) for s, table in by_signal.items() if s in SIGNALS}
         speaks_for = _sentences(measured, levels, leaning, i, positive=True)
         speaks_against = _sentences(measured, levels, leaning, i, positive=False)
@@ -359,8 +390,8 @@ def _uncapitalised(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-def _assessment(score: float, size: int, chance: float) -> str:
-    if score >= COORDINATED_AT and size >= SMALLEST_LEAD and chance < 1:
+def _assessment(score: float, size: int) -> str:
+    if score >= COORDINATED_AT and size >= SMALLEST_LEAD:
         return "coordinated"
     return "review" if score >= REVIEW_AT else "explained"
 
@@ -377,8 +408,7 @@ def _levels(view: View, measured: Mapping[str, Measured]) -> dict[str, NDArray[n
             figures[name] = m.value
     out = {}
     for name, figure in figures.items():
-        low, high = CUTS[name]
-        level = (figure >= low).astype(np.int64) + (figure >= high)
+        level = np.searchsorted(CUTS[name], figure, "right")
         out[name] = np.where(np.isnan(figure), -1, level)
     return out
 

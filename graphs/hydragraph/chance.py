@@ -8,13 +8,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
+from hydragraph.blocks import find_blocks
 from hydragraph.communities import CORE_NET, Clusters, find_cores, renumber, tree_bits
-from hydragraph.evidence import Evidence
+from hydragraph.evidence import Evidence, weigh
+from hydragraph.joining import SMALL_CORE
 from hydragraph.runs import changes
 from hydragraph.schema import TIME
 from hydragraph.settings import Settings
-from hydragraph.ties import find_ties
+from hydragraph.ties import Ties, find_ties
 
 _PAIRS_EACH = 2
 
@@ -50,19 +53,45 @@ def rewire(graph: BipartiteGraph, seed: int) -> BipartiteGraph:
 
 @dataclass(frozen=True)
 class Chance:
-    """What the steps find in rewired data: accounts in each core, and its strength in bits."""
+    """What the steps find in data without coordination: accounts in each core, and its strength in bits."""
 
     size: NDArray[np.int64]
     strength: NDArray[np.float64]
 
-    def expected(self, clusters: Clusters) -> NDArray[np.float64]:
-        """For each cluster how many have as large a core, or larger, and are as strong, shape (clusters,)."""
-        core = _core_sizes(clusters)
-        if not len(core):
-            return np.zeros(0)
-        strengths, at = np.unique(np.stack([core, clusters.strength], axis=1), axis=0, return_inverse=True)
-        counts = [np.count_nonzero((self.size >= s) & (self.strength >= b)) for s, b in strengths]
-        return np.array(counts, dtype=np.float64)[at.ravel()]
+
+@dataclass(frozen=True)
+class ByChance:
+    """For each cluster, shape (clusters,) both.
+
+    expected: clusters found by chance that are as strong and have half to twice its accounts in their core. Larger ones
+        say nothing about it: wired at random, a source of many weak ties falls into one giant component.
+    beyond: f / (f + expected), f being the clusters of this source, itself among them, as strong and of that size: the
+        share of them that chance does not explain (one less an empirical false discovery rate).
+    """
+
+    expected: NDArray[np.float64]
+    beyond: NDArray[np.float64]
+
+
+def compare(clusters: Clusters, wired: Chance, block: NDArray[np.bool_], blocks: Chance) -> ByChance:
+    """Hold clusters against what chance gives: `block` ones against `blocks`, all others against `wired`."""
+    core = np.bincount(clusters.label[clusters.core], minlength=len(clusters.breaks))
+    expected, found = np.zeros(len(core)), np.zeros(len(core))
+    for which, chance in ((block, blocks), (~block, wired)):
+        own = Chance(core[which], clusters.strength[which])
+        expected[which] = _alike(chance, own)
+        found[which] = _alike(own, own)
+    return ByChance(expected, found / np.maximum(found + expected, 1))
+
+
+def _alike(among: Chance, of: Chance) -> NDArray[np.float64]:
+    """For each entry of `of` the number of those `among` as strong and of half to twice its size."""
+    number = np.zeros(len(of.size))
+    for size in np.unique(of.size).tolist():
+        strengths = np.sort(among.strength[(2 * among.size >= size) & (among.size <= 2 * size)])
+        at = np.flatnonzero(of.size == size)
+        number[at] = len(strengths) - np.searchsorted(strengths, of.strength[at], "left")
+    return number
 
 
 def found_by_chance(graph: BipartiteGraph, evidence: Evidence, settings: Settings) -> Chance:
@@ -73,6 +102,7 @@ def found_by_chance(graph: BipartiteGraph, evidence: Evidence, settings: Setting
     about 3 (95 %).
     """
     rewired = rewire(graph, settings.seed)
+    evidence = weigh(rewired, settings)
     ties = find_ties(rewired, evidence, pairs_each=_PAIRS_EACH)
     strong = ties.select(ties.net >= CORE_NET)
     cores, in_step = find_cores(rewired, strong)
@@ -81,5 +111,27 @@ def found_by_chance(graph: BipartiteGraph, evidence: Evidence, settings: Setting
     return Chance(np.bincount(label[label >= 0], minlength=len(strength)), strength)
 
 
-def _core_sizes(clusters: Clusters) -> NDArray[np.int64]:
-    return np.bincount(clusters.label[clusters.core], minlength=len(clusters.breaks))
+def blocks_by_chance(
+    graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, ties: Ties, activity: Activity, settings: Settings
+) -> tuple[NDArray[np.bool_], Chance]:
+    """Which clusters are blocks that no tie holds, shape (clusters,), and the blocks of a source without common moments.
+
+    The same links, but each account's activity moved by days of its own (Activity.shifted), searched by the same steps.
+    Nothing is searched where there is no such block.
+    """
+    label = clusters.label
+    count = len(clusters.breaks)
+    strong = (ties.net >= CORE_NET) & (label[ties.a] == label[ties.b]) & (label[ties.a] >= 0)
+    block = np.bincount(label[ties.a[strong]], minlength=count) == 0
+    none = np.zeros(0)
+    if not block.any():
+        return block, Chance(none.astype(np.int64), none)
+    free = (label < 0) | block[np.maximum(label, 0)]
+    cores = renumber(np.where(free, -1, label))
+    found, in_step = find_blocks(graph, cores, activity.shifted(free, settings.seed), SMALL_CORE)
+    found[(found == cores) | ~free] = -1
+    found = renumber(found)
+    return block, Chance(
+        np.bincount(found[found >= 0], minlength=int(found.max(initial=-1)) + 1),
+        tree_bits(ties.select(np.zeros(len(ties.a), bool)), found, in_step, evidence.prior)[1],
+    )

@@ -21,9 +21,12 @@ from hydragraph.runs import changes, spread
 MERGE_MARGIN = 10.0
 """Bits by which two cores must look like one beyond log2 of the pairs of cores there are: 1000 to 1."""
 
-ATTACH_NET = 5.0
+ATTACH_NET = 8.0
 """Log2 odds at which an account is attached to a core. Most members are in the core already, so those still outside
-start from worse odds than the core's own share of an identifier says: 32 to 1 is asked."""
+start from worse odds than the core's own share of an identifier says: 256 to 1 is asked."""
+
+ATTACH_NET_ALONE = 12.0
+"""Log2 odds asked where identifiers of one kind alone speak: popular templates go together."""
 
 SMALL_CORE = 5
 """Cores of at most this many accounts may be attached whole, like an account."""
@@ -39,9 +42,12 @@ FEWEST_WAVES = 6
 
 _ROUNDS = 8
 _SPEAKS_FOR_CORE = 0.05
+_ALMOST_ALL = 0.99
+_MOSTLY = 0.5
 _CORES_PAIRED = 40
 _HELD = 0.05
-_TELLS = 0.2
+_TELLS = 0.3
+_A_KIND = 2.0
 _MILLI = 1000
 
 
@@ -89,14 +95,17 @@ def join_in_waves(label: NDArray[np.int64], activity: Activity) -> NDArray[np.in
     """Join cores that share nothing but their moments: a ring can give every few accounts a card and devices of their
     own, but all of them work when its orders come.
 
-    Two cores are joined when they have at least 6 waves in common and more than timetables give, by log2 of the number of
-    pairs of cores and 10 bits (Activity.waves_in_common).
+    Two cores of at most 5 accounts are joined when they have at least 6 waves in common and more than timetables give, by
+    log2 of the number of pairs of cores and 10 bits (Activity.waves_in_common). Among many accounts some always begin
+    together, so that larger cores are left to `rejoin` and `merge_cores`.
     Not checked: customers of one tool that runs at moments of its own; assess.py has them as a hypothesis.
     """
     cores = int(label.max(initial=-1)) + 1
     if cores < 2:
         return label
-    a, b, bits = activity.waves_in_common(label, FEWEST_WAVES)
+    size = np.bincount(label[label >= 0], minlength=cores)
+    small = np.where((label >= 0) & (size[label] <= SMALL_CORE), label, -1)
+    a, b, bits = activity.waves_in_common(small, FEWEST_WAVES)
     together = bits >= 2 * np.log2(cores) + MERGE_MARGIN
     return joined(label, a[together], b[together])
 
@@ -134,15 +143,20 @@ def _alike(
     size = np.bincount(label[label >= 0], minlength=cores)
     v, c, held = _holdings(graph, label, which)
     keep = (held >= 2) & (held >= _SPEAKS_FOR_CORE * size[c])
+    if not best_only:
+        # what most users outside the cores use as well is popular, not one controller's
+        inside = np.bincount(v, weights=np.where(keep, held, 0), minlength=len(graph.degree))
+        keep &= inside[v] >= _MOSTLY * graph.degree[v]
     v, c, held = v[keep], c[keep], held[keep]
     a, b = _side_by_side(v, c, held)
     if not len(a):
         return none, none
-    n = float(graph.accounts.height)
-    elsewhere = np.maximum(graph.degree[v[a]] - held[a] - held[b], 1) / n
+    elsewhere = np.maximum(graph.degree[v[a]] - held[a] - held[b], 1)
+    breadth = _breadth(graph, label)
+    kind = graph.kind_code[v[a]]
     gain = np.minimum(
-        _drawn_from(held[a], size[c[a]], held[b], size[c[b]], elsewhere),
-        _drawn_from(held[b], size[c[b]], held[a], size[c[a]], elsewhere),
+        _drawn_from(held[a], size[c[a]], held[b], size[c[b]], elsewhere * breadth[c[b], kind]),
+        _drawn_from(held[b], size[c[b]], held[a], size[c[a]], elsewhere * breadth[c[a], kind]),
     )
     speaks = gain > 0
     key = np.minimum(c[a], c[b])[speaks] * cores + np.maximum(c[a], c[b])[speaks]
@@ -156,6 +170,24 @@ def _alike(
         np.add.at(total, at, milli)
     x, y = np.divmod(pairs[total / _MILLI >= 2 * np.log2(cores) + MERGE_MARGIN], cores)
     return x, y
+
+
+def _breadth(graph: BipartiteGraph, label: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How likely a member of each cluster uses one link of each kind picked at random: the mean number of links of that
+    kind of its members over those of everybody; shape (clusters, kinds). Who sends a lot sends what is popular."""
+    account = graph.links["account"].to_numpy()
+    kind = graph.kind_code[graph.links["identifier"].to_numpy()]
+    kinds = len(graph.kinds)
+    clusters = int(label.max(initial=-1)) + 1
+    inside = label[account] >= 0
+    links = np.bincount(label[account[inside]] * kinds + kind[inside], minlength=clusters * kinds).reshape(
+        clusters, kinds
+    )
+    size = np.bincount(label[label >= 0], minlength=clusters)
+    found: NDArray[np.float64] = (
+        links / np.maximum(size, 1)[:, None] / np.maximum(np.bincount(kind, minlength=kinds), 1)
+    )
+    return found
 
 
 def _side_by_side(
@@ -183,7 +215,8 @@ def _drawn_from(
     elsewhere: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Bits for "B is drawn from A's group" over "B is anybody", from one identifier."""
-    rate = (n_a + elsewhere) / (s_a + 1)
+    elsewhere = np.minimum(elsewhere, _ALMOST_ALL)
+    rate = np.maximum((n_a + elsewhere) / (s_a + 1), elsewhere)
     bits: NDArray[np.float64] = n_b * np.log2(rate / elsewhere) - s_b * (rate - elsewhere) * np.log2(np.e)
     return bits
 
@@ -215,7 +248,8 @@ def attach(
 
     plus the bits by which it begins its bursts when the cluster does (Activity.joins_in). Here each brings
     o - log2(s / N), and others of a kind at most their `further` (evidence.py): all exits of one carrier are nearly one
-    fact. An account joins the best cluster if net >= 5 and at least two identifiers speak for it. When all of them are
+    fact. An account joins the best cluster if net >= 8 (12 where identifiers of one kind alone, and not time, bring
+    2 bits or more) and at least two identifiers speak for it. When all of them are
     circumstantial (addresses, or held to less than a fifth) and time brings less than 4 bits, only those count of which
     the cluster holds most users, and keeping other times than the cluster counts against. Identifiers of which it holds
     less than a twentieth say nothing. A small core is looked at as one account with the identifiers of all its members.
@@ -256,7 +290,8 @@ def attach(
     bits = np.where(telling, total.bits + np.maximum(in_time, 0), mostly_held.bits + in_time)
     ok = np.where(telling, total.number, mostly_held.number) >= 2
     net = bits + np.log2(size[to]) - evidence.prior
-    good = (net >= ATTACH_NET) & ok
+    kinds = np.where(telling, total.kinds, mostly_held.kinds) + (in_time >= IN_TIME)
+    good = (net >= np.where(kinds > 1, ATTACH_NET, ATTACH_NET_ALONE)) & ok
     who, to, net = who[good], to[good], net[good]
     order = np.lexsort((to, -net, who))
     who, to, net = who[order], to[order], net[order]
@@ -286,10 +321,12 @@ def _outside_users(
 
 @dataclass(frozen=True)
 class _Sum:
-    """Bits and number of identifiers that speak for an account's place in a cluster, one entry a pair."""
+    """Bits and number of identifiers that speak for an account's place in a cluster, and of kinds that do with at least 2
+    bits; one entry a pair."""
 
     bits: NDArray[np.float64]
     number: NDArray[np.int64]
+    kinds: NDArray[np.int64]
 
 
 def _combined(
@@ -315,10 +352,16 @@ def _combined(
     counted = np.where(best, milli, np.minimum(milli, further))
     start = np.flatnonzero(pair)
     if not len(start):
-        none = _Sum(np.zeros(0), np.zeros(0, np.int64))
+        none = _Sum(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
         return who, to, np.zeros(0, bool), none, none
-    total = _Sum(np.add.reduceat(counted, start) / _MILLI, np.diff(np.append(start, len(who))))
-    mostly_held = _Sum(
-        np.add.reduceat(np.where(most, counted, 0), start) / _MILLI, np.add.reduceat(most.astype(np.int64), start)
-    )
+
+    def summed(which: NDArray[np.bool_]) -> _Sum:
+        speaks = which & best & (milli >= _A_KIND * _MILLI)
+        return _Sum(
+            np.add.reduceat(np.where(which, counted, 0), start) / _MILLI,
+            np.add.reduceat(which.astype(np.int64), start),
+            np.add.reduceat(speaks.astype(np.int64), start),
+        )
+
+    total, mostly_held = summed(np.ones(len(who), bool)), summed(most)
     return who[start], to[start], np.logical_or.reduceat(~circumstantial, start), total, mostly_held

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph.schema import OUTPUT
+from hydragraph.signals.centre import CENTRE
 from hydragraph.signals.clock import ROUND_THE_CLOCK
 from hydragraph.signals.lives import BANS, CREATION_BURST, REPLACEMENT
 from hydragraph.signals.payer import ONE_ORGANISATION, ONE_PAYER
@@ -24,7 +25,7 @@ SIGNALS: dict[str, Signal] = {
     for s in (
         PAYMENT_REUSE, KEY_SHARING, TEMPLATE_REUSE, RANGE_REUSE, OTHER_REUSE, ONE_PLACE, RANGE_BREADTH, ONE_PAYER,
         ONE_ORGANISATION, ROUND_THE_CLOCK, BANS, CREATION_BURST, REPLACEMENT, EVEN_LOAD,
-        SYNCHRONY,
+        SYNCHRONY, CENTRE,
     )
 }  # fmt: skip
 
