@@ -166,14 +166,14 @@ class Activity:
     def joins_in(self, group: NDArray[np.int64], who: NDArray[np.int64], to: NDArray[np.int64]) -> NDArray[np.float64]:
         """Evidence in bits that accounts begin their bursts when the members of a group do, from -12 to 12.
 
-        group: number of each account's group, -1 for none; who, to: pairs of an account outside and a group. With r(w)
-        the bursts the group begins in quarter w over what is usual, the larger of the mean of that quarter of the day and of
-        the mean half an hour and three quarters before and after,
+        group: number of each account's group, -1 for none; who, to: pairs of an account outside and a group. For a burst in
+        quarter w, with n the bursts the group begins in it and e what is usual, the larger of the group's mean in this
+        quarter of the day and its two neighbours and of its mean half an hour and three quarters before and after,
 
-            bits = sum over the account's bursts of min(log2((1 + r(w)) / 2), 2)
+            bits = sum over the account's bursts of min(log2((1 + r) / 2), 4),   r = (n + 1 / days) / (e + 1 / days)
 
-        the likelihood ratio of "half of its bursts are the group's waves" over "it only keeps the same hours";
-        near 0 for a group without waves.
+        the likelihood ratio, cut off at 4 bits a burst, of "half of its bursts are the group's waves" over "it only keeps
+        the same hours and the same days"; near 0 for a group without waves.
         """
         found = np.zeros(len(who))
         if not len(self.account) or not len(who):
@@ -210,7 +210,7 @@ class Activity:
         begin in it and e what is usual, the larger of their mean half an hour and three quarters before and after and
         of their mean in this quarter of the day,
 
-            bits = sum over the account's bursts of min(log2((1 + r) / 2), 2),   r = (n + 0.1) / (e + 0.1)
+            bits = sum over the account's bursts of min(log2((1 + r) / 2), 4),   r = (n + 0.1) / (e + 0.1)
 
         Waves that come every day at the same minute, as timed jobs do, count for nothing. Shape (accounts,), from -12
         to 12; 0 outside groups.
@@ -262,7 +262,8 @@ class Activity:
         A wave of a group is a quarter of an hour in which two or more of its members begin a burst. e is what timetables
         give: with x the pairs of a wave of a and one of b at the same quarter of two different days, x / (days - 1) over the
         days on which both have waves; the same by weeks; and what falls together when both are spread evenly. The largest
-        of the three. Quarters in which more than 512 groups have a wave are left out. Groups are compared when each has `least` waves.
+        of the three. Quarters in which more than 512 groups have a wave are left out. Groups are compared when each has
+        `least` waves.
         """
         from scipy.sparse import csr_array
 
@@ -272,8 +273,7 @@ class Activity:
         if not inside.any():
             return none, none, np.zeros(0)
         quarter = slot[inside] // (_DAY // _QUARTERS)
-        first = int(quarter.min()) // _QUARTERS * _QUARTERS
-        quarter -= first
+        quarter -= int(quarter.min()) // _QUARTERS * _QUARTERS
         span = int(quarter.max()) + 1
         cells, begun = np.unique(group[account[inside]] * span + quarter, return_counts=True)
         of, wave = np.divmod(cells[begun > 1], span)
@@ -307,16 +307,18 @@ class Activity:
         return names[a[order]], names[b[order]], bits[order].round(3)
 
     def shifted(self, of: NDArray[np.bool_], seed: int) -> Activity:
-        """The activity of some accounts, each account's moved by a number of whole days of its own and wrapped around: its
-        rate and the shape of its day stay, what it did together with others does not. of: shape (accounts,)."""
+        """The activity of some accounts, each account's moved by a number of whole days of its own, and wrapped around: its
+        rate and the shape of its day stay, what it did together with others does not (Amarasingham et al. 2012).
+
+        of: which accounts, shape (accounts,). Days on which none of them sends a request are left out of the calendar, so
+        that one wrong date does not carry everybody away. Not kept: days of the week.
+        """
         keep = of[self.account]
         account, requests = self.account[keep], self.requests[keep]
         day, time = np.divmod(self.slot[keep], _DAY)
-        if not len(account):
-            return Activity(account, time, requests, self.accounts)
-        first, days = int(day.min()), int(day.max() - day.min()) + 1
-        by = np.random.default_rng([seed, 2]).integers(0, days, self.accounts)
-        slot = (first + (day - first + by[account]) % days) * _DAY + time
+        calendar, at = np.unique(day, return_inverse=True)
+        by = np.random.default_rng([seed, 2]).integers(0, max(len(calendar), 1), self.accounts)
+        slot = calendar[(at + by[account]) % max(len(calendar), 1)] * _DAY + time
         order = np.lexsort((slot, account))
         return Activity(account[order], slot[order], requests[order], self.accounts)
 

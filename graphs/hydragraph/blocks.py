@@ -48,7 +48,9 @@ def find_blocks(
     blocks. Time O(links of broad accounts).
     Not checked: rings whose members keep no common time, and pools of ranges that 257 or more broad accounts use.
     """
-    block, held = _in_waves(_pools(graph, label, large), activity)
+    size = np.bincount(label[label >= 0], minlength=1)
+    free = (label < 0) | (size[np.maximum(label, 0)] <= large)
+    block, held = _in_waves(find_pools(graph, free), activity)
     found = np.unique(block[block >= 0])
     x, y = (found[i] for i in np.triu_indices(len(found), 1))
     together = activity.in_step(block, x, y) >= ONE_RING
@@ -83,8 +85,8 @@ def _in_waves(pool: NDArray[np.int64], activity: Activity) -> tuple[NDArray[np.i
     return out, bits
 
 
-def _pools(graph: BipartiteGraph, label: NDArray[np.int64], large: int) -> NDArray[np.int64]:
-    """Pool of each broad account that is in no core of more than `large` accounts, -1 for all others."""
+def find_pools(graph: BipartiteGraph, free: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Pool of each `free` broad account, -1 for all others; shape (accounts,)."""
     pool = np.full(graph.accounts.height, -1, np.int64)
     if "ip_range" not in graph.kinds:
         return pool
@@ -92,9 +94,7 @@ def _pools(graph: BipartiteGraph, label: NDArray[np.int64], large: int) -> NDArr
     identifier = graph.links["identifier"].to_numpy().astype(np.int64)
     of_kind = graph.kind_code[identifier] == graph.kinds.index("ip_range")
     account, identifier = account[of_kind], identifier[of_kind]
-    held = np.bincount(account, minlength=len(label))
-    size = np.bincount(label[label >= 0], minlength=1)
-    free = (label < 0) | (size[np.maximum(label, 0)] <= large)
+    held = np.bincount(account, minlength=len(free))
     broad = free & (held >= BROAD * held.sum() / max(np.count_nonzero(held), 1))
     keep = broad[account]
     account, identifier = account[keep], identifier[keep]

@@ -65,8 +65,10 @@ class ByChance:
 
     expected: clusters found by chance that are as strong and have half to twice its accounts in their core. Larger ones
         say nothing about it: wired at random, a source of many weak ties falls into one giant component.
-    beyond: f / (f + expected), f being the clusters of this source, itself among them, as strong and of that size: the
-        share of them that chance does not explain (one less an empirical false discovery rate).
+    beyond: f / (f + expected), f being the clusters of this source, itself among them, as strong and of that size: of all
+        such clusters, found here or by chance, the share that is found here. 1 where chance gives none, 1/2 where it gives
+        as many. expected / f is the empirical false discovery rate (Benjamini and Hochberg 1995, Efron 2007), so that
+        beyond is 1 / (1 + rate).
     """
 
     expected: NDArray[np.float64]
@@ -74,7 +76,8 @@ class ByChance:
 
 
 def compare(clusters: Clusters, wired: Chance, block: NDArray[np.bool_], blocks: Chance) -> ByChance:
-    """Hold clusters against what chance gives: `block` ones against `blocks`, all others against `wired`."""
+    """Hold clusters against what chance gives: `block` ones against each other and `blocks`, all others against each other
+    and `wired`. block: shape (clusters,)."""
     core = np.bincount(clusters.label[clusters.core], minlength=len(clusters.breaks))
     expected, found = np.zeros(len(core)), np.zeros(len(core))
     for which, chance in ((block, blocks), (~block, wired)):
@@ -95,14 +98,15 @@ def _alike(among: Chance, of: Chance) -> NDArray[np.float64]:
 
 
 def found_by_chance(graph: BipartiteGraph, evidence: Evidence, settings: Settings) -> Chance:
-    """The cores of one rewired graph, by the same steps and the evidence of the real data, without times.
+    """The cores of one rewired graph, by the same steps without times.
 
-    Two pairs an account are formed instead of eight, because wide identifiers meet on a pair by chance too rarely to
-    matter, and nothing is attached. One rewiring, so that expected figures are whole numbers and 0 means fewer than
-    about 3 (95 %).
+    What sharing is worth is weighed anew on the rewired graph, where nothing corroborates but by chance; N stays that of
+    `evidence`, the real data's, because accounts whose shuffled links tie nobody are accounts still. Two pairs an account
+    are formed instead of eight, because wide identifiers meet on a pair by chance too rarely to matter, and nothing is
+    attached. One rewiring, so that expected figures are whole numbers and 0 means fewer than about 3 (95 %).
     """
     rewired = rewire(graph, settings.seed)
-    evidence = weigh(rewired, settings)
+    evidence = weigh(rewired, settings, evidence.prior)
     ties = find_ties(rewired, evidence, pairs_each=_PAIRS_EACH)
     strong = ties.select(ties.net >= CORE_NET)
     cores, in_step = find_cores(rewired, strong)
@@ -116,13 +120,15 @@ def blocks_by_chance(
 ) -> tuple[NDArray[np.bool_], Chance]:
     """Which clusters are blocks that no tie holds, shape (clusters,), and the blocks of a source without common moments.
 
-    The same links, but each account's activity moved by days of its own (Activity.shifted), searched by the same steps.
-    Nothing is searched where there is no such block.
+    The same links, but each account's activity moved by days of its own (Activity.shifted), searched by the same steps
+    among the accounts that are in no cluster held by ties. Nothing is searched where there is no such block.
+    Not checked: rings whose members' common moments a move by whole days does not part, because they come every day; but
+    what comes every day counts for nothing in the real data as well.
     """
     label = clusters.label
     count = len(clusters.breaks)
     strong = (ties.net >= CORE_NET) & (label[ties.a] == label[ties.b]) & (label[ties.a] >= 0)
-    block = np.bincount(label[ties.a[strong]], minlength=count) == 0
+    block = (np.bincount(label[ties.a[strong]], minlength=count) == 0) & ~clusters.loose
     none = np.zeros(0)
     if not block.any():
         return block, Chance(none.astype(np.int64), none)

@@ -51,7 +51,7 @@ class Clusters:
     breaks: bits at which the cluster falls apart: the weakest tie of the strongest tree over its core; shape
         (clusters,).
     strength: mean tie of that tree in bits, shape (clusters,). Of a block that no tie holds (blocks.py), both are of the
-        bits by which its members keep step.
+        bits by which its members keep step; of a group (groups.py) both are 0.
     cut: where it falls apart at `breaks`, see `weakest_cut`.
     """
 
@@ -61,6 +61,12 @@ class Clusters:
     breaks: NDArray[np.float64]
     strength: NDArray[np.float64]
     cut: Cut
+
+    @property
+    def loose(self) -> NDArray[np.bool_]:
+        """Which clusters are groups, held by no tie and no common time; shape (clusters,)."""
+        none: NDArray[np.bool_] = self.strength == 0
+        return none
 
 
 def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activity: Activity | None = None) -> Clusters:

@@ -26,7 +26,7 @@ ATTACH_NET = 8.0
 start from worse odds than the core's own share of an identifier says: 256 to 1 is asked."""
 
 ATTACH_NET_ALONE = 12.0
-"""Log2 odds asked where identifiers of one kind alone speak: popular templates go together."""
+"""Log2 odds asked where one kind of identifier alone speaks, or time alone: popular templates go together."""
 
 SMALL_CORE = 5
 """Cores of at most this many accounts may be attached whole, like an account."""
@@ -54,17 +54,26 @@ _MILLI = 1000
 def merge_cores(graph: BipartiteGraph, label: NDArray[np.int64], activity: Activity | None = None) -> NDArray[np.int64]:
     """Merge cores whose members use the same identifiers as if they were one group.
 
-    For cores A and B of s_A and s_B accounts, identifier v with n_A and n_B users in them, and p = (d_v - n_A - n_B) / N
-    its use elsewhere, "B is drawn from A's group" against "B is anybody" gives (a Poisson likelihood ratio)
+    For cores A and B of s_A and s_B accounts and identifier v with d_v users, n_A and n_B of them in the cores, "B is drawn
+    from A's group" against "B is anybody of its breadth" gives (a Poisson likelihood ratio)
 
-        L_v(B | A) = n_B * log2(q / p) - s_B * (q - p) * log2 e,     q = (n_A + p) / (s_A + 1)
+        L_v(B | A) = n_B * log2(q / p) - s_B * (q - p) * log2 e
+        p = max(d_v - n_A - n_B, 1) * m_B / M, at most 0.99       q = (n_A + p) / (s_A + 1), at least p
+
+    where m_B is the mean number of links of this kind of a member of B, and M the number of all such links: who uses much
+    uses what is popular, so B is held against what accounts of as many links use (the expectation of a degree-corrected
+    block model; Karrer and Newman 2011). Where B uses as much as everybody, p is the use of v elsewhere over N.
 
     The smaller of L_v(B | A) and L_v(A | B) counts, which keeps an office apart from the ring of which a few members log
-    in there. Two cores merge when the sum over the identifiers of telling kinds exceeds log2 of the number of pairs of
-    cores by 10 bits; or when the best circumstantial identifier does, both cores have more than 5 accounts and they begin
-    their bursts in step (Activity.in_step of at least 6): two rings behind one proxy provider share ranges, keep their
-    own time and stay two. Merging repeats until nothing changes. An identifier is compared between its 40 largest cores
-    and all others, where it serves at least two accounts and a twentieth of the core.
+    in there, and only where it is above 0. An identifier is looked at in cores of which it serves at least two accounts
+    and a twentieth; one of a telling kind only if these hold half of its users, because what most of its users have
+    without a core is popular and no bond; and between its 40 largest cores and those that follow, up to 160 places down.
+
+    Two cores merge when the sum over the identifiers of telling kinds exceeds log2 of the number of pairs of cores by 10
+    bits; or when the best circumstantial identifier does, both cores have more than 5 accounts and they begin their bursts
+    in step (Activity.in_step of at least 6): two rings behind one proxy provider share ranges, keep their own time and
+    stay two. Merging repeats until nothing changes, at most 8 times.
+    Not checked: whether identifiers are independent; what is always used together counts as often as it is named.
     """
     circumstantial = np.array([is_circumstantial(k) for k in graph.kinds], bool)[graph.kind_code]
     for _ in range(_ROUNDS):
@@ -246,14 +255,18 @@ def attach(
 
         net(a, c) = log2(s / N) + sum over kinds of (best + what the others of that kind add)
 
-    plus the bits by which it begins its bursts when the cluster does (Activity.joins_in). Here each brings
-    o - log2(s / N), and others of a kind at most their `further` (evidence.py): all exits of one carrier are nearly one
-    fact. An account joins the best cluster if net >= 8 (12 where identifiers of one kind alone, and not time, bring
-    2 bits or more) and at least two identifiers speak for it. When all of them are
-    circumstantial (addresses, or held to less than a fifth) and time brings less than 4 bits, only those count of which
-    the cluster holds most users, and keeping other times than the cluster counts against. Identifiers of which it holds
-    less than a twentieth say nothing. A small core is looked at as one account with the identifiers of all its members.
+    plus the bits by which it begins its bursts when the cluster does (Activity.joins_in), if they are above 0. Here each
+    brings o - log2(s / N), at least 0, and others of a kind at most their `further` (evidence.py): all exits of one
+    carrier are nearly one fact.
+
+    An account joins the best cluster if at least two identifiers speak for it and net >= ATTACH_NET, or ATTACH_NET_ALONE
+    unless two kinds agree: a kind of which the best brings at least 2 bits, or time that brings at least 4. Popular
+    templates go together, and two of them are hardly two facts. When all identifiers are circumstantial (addresses, or o
+    below log2(0.3 / 0.7)) and time brings less than 4 bits, only those count of which the cluster holds most users, and
+    keeping other times than the cluster counts against. Identifiers of which it holds less than a twentieth, or one user,
+    say nothing. A small core is looked at as one account with the identifiers of all its members.
     Returns the labels and the bits gained, shape (accounts,).
+    Not checked: attached accounts are not held against each other.
     """
     gained = np.zeros(len(label))
     clusters = int(label.max(initial=-1)) + 1

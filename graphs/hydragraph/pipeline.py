@@ -19,10 +19,11 @@ from hydragraph.activity import read_activity
 from hydragraph.assess import Assessed, assess
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import REPORT, Case, open_case, refuse_to_replace, write_case
-from hydragraph.chance import found_by_chance
+from hydragraph.chance import ByChance, blocks_by_chance, compare, found_by_chance
 from hydragraph.communities import Clusters, find_clusters
 from hydragraph.decisions import add_decisions, read_decisions
 from hydragraph.evidence import Evidence, weigh
+from hydragraph.groups import find_groups
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.lineage import find_lineage, lineage_table
 from hydragraph.links import read_links
@@ -107,21 +108,25 @@ def analyze(
         ties = find_ties(graph, evidence, activity)
     with stages.stage("clusters"):
         clusters = find_clusters(graph, evidence, ties, activity)
+    with stages.stage("groups"):
+        groups = find_groups(graph, evidence, clusters, activity, settings)
+        clusters = groups.clusters
     with stages.stage("stability"):
         stability = core_stability(graph, evidence, clusters, settings.seed)
     with stages.stage("signals"):
         view = look(graph, evidence, clusters, activity)
         measured = measure(view)
     with stages.stage("chance"):
-        chance = by_chance.result().expected(clusters)
+        block, blocks = blocks_by_chance(graph, evidence, clusters, ties, activity, settings)
+        chance = groups.among(compare(clusters, by_chance.result(), block, blocks))
         pool.shutdown()
     with stages.stage("assessment"):
-        assessed = assess(view, measured, chance)
+        assessed = assess(view, measured, chance.beyond, groups.shares)
     ids, ledger = _carried(graph, clusters, before)
     reviewed = _reviewed(graph, evidence, clusters, assessed, ids, before)
     assessed = reviewed.assessed
     with stages.stage("lineage"):
-        lineage = lineage_table(graph, clusters, find_lineage(graph, clusters, activity), ids)
+        lineage = lineage_table(graph, clusters.label, find_lineage(graph, clusters.label, activity), ids)
     del view, activity
     with stages.stage("takedown"):
         takedown = takedown_table(graph, evidence, clusters, assessed.assessment, ids, settings)
@@ -222,7 +227,7 @@ def _tables(
     ties: Ties,
     clusters: Clusters,
     stability: np.ndarray[Any, np.dtype[np.float64]],
-    chance: np.ndarray[Any, np.dtype[np.float64]],
+    chance: ByChance,
     reviewed: Reviewed,
     ids: list[str],
 ) -> dict[str, pl.DataFrame]:
@@ -267,7 +272,7 @@ def _tables(
         cut_others=pl.Series(clusters.cut.larger).replace(0, None),
         cut_ties=pl.Series(clusters.cut.ties).replace(0, None),
         stability=pl.Series(stability).fill_nan(None),
-        expected_by_chance=pl.Series(chance),
+        expected_by_chance=pl.Series(chance.expected),
         hypothesis=pl.Series(assessed.hypothesis, dtype=pl.String),
         against=pl.Series(assessed.against, dtype=pl.String),
         review_state=pl.Series(reviewed.states, dtype=pl.String),

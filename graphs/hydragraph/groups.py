@@ -1,0 +1,214 @@
+"""Rings that leave no telling identifier and keep no common time: own cards and keys, but one set of exits or templates.
+
+Accounts that do most of their work from the same few address ranges, or with the same few templates, are a group; so are
+offices, campuses and carriers, which are most of what is found. Nothing but how a group behaves can tell them apart, so
+all of them are assessed, and those that look innocent are no clusters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydragraph.activity import Activity
+from hydragraph.assess import REVIEW_AT, estimated_shares, likelihoods, posterior
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.blocks import find_pools
+from hydragraph.chance import ByChance
+from hydragraph.communities import Clusters, Cut, renumber
+from hydragraph.evidence import Evidence
+from hydragraph.grouping import connected
+from hydragraph.joining import SMALL_CORE
+from hydragraph.runs import changes
+from hydragraph.settings import Settings
+from hydragraph.signals import look, measure
+
+SMALLEST_GROUP = 6
+"""Accounts of a group, at least."""
+
+POOL_SURE = 0.85
+"""A group that has but a pool of ranges in common is believed no further: customers of one proxy service share its pool."""
+
+_USUAL = 0.75
+_KINDS = ("ip_range", "template")
+_PART = 50_000
+_HALF = 500_000
+_WHOLE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Groups:
+    """clusters: those given and the groups that were kept, numbered anew. expected: for each cluster how many groups of
+    accounts thrown together at random score as high, 0 for those that are no groups; beyond: by what its score is
+    multiplied, 1 for those; shape (clusters,) both. shares: of each hypothesis among all groups looked at, shape
+    (hypotheses,), None when no group was kept."""
+
+    clusters: Clusters
+    expected: NDArray[np.float64]
+    beyond: NDArray[np.float64]
+    shares: NDArray[np.float64] | None
+
+    def among(self, chance: ByChance) -> ByChance:
+        """What chance gives for clusters, and for the groups among them."""
+        loose = self.clusters.loose
+        return ByChance(np.where(loose, self.expected, chance.expected), np.where(loose, self.beyond, chance.beyond))
+
+
+def find_groups(
+    graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, activity: Activity, settings: Settings
+) -> Groups:
+    """Add to the clusters the groups that look coordinated.
+
+    Groups are formed of accounts outside clusters of more than 5: those of one stronghold (`strongholds`), and of the
+    others those broad ones that share a pool of ranges (blocks.py). Each is measured by the signals and weighed by the
+    hypotheses like any cluster, with shares of its own, because groups are other things than clusters. A group stays
+    with s / (s + e) times its score of at least 0.1, e being the groups that score as high when the accounts of all
+    groups are dealt out anew at random, and s the groups that do as they are.
+    Not checked: rings of fewer than 6 accounts, and those whose members have no place or template in common.
+    """
+    label = clusters.label
+    size = np.bincount(label[label >= 0], minlength=1)
+    free = (label < 0) | (size[np.maximum(label, 0)] <= SMALL_CORE)
+    group = strongholds(graph, free)
+    pool = _common(graph, find_pools(graph, (label < 0) & (group < 0)))
+    group = renumber(np.where(pool >= 0, int(group.max(initial=-1)) + 1 + pool, group))
+    none = Groups(clusters, np.zeros(len(clusters.breaks)), np.ones(len(clusters.breaks)), None)
+    if group.max(initial=-1) < 0:
+        return none
+    sure = np.ones(int(group.max()) + 1)
+    sure[group[pool >= 0]] = POOL_SURE
+    found, shares = _scores(graph, evidence, activity, group, None)
+    member = np.flatnonzero(group >= 0)
+    dealt = group.copy()
+    dealt[member] = group[np.random.default_rng([settings.seed, 4]).permutation(member)]
+    by_chance, _ = _scores(graph, evidence, activity, dealt, shares)
+    expected = len(by_chance) - np.searchsorted(np.sort(by_chance), found, "left").astype(np.float64)
+    as_high = len(found) - np.searchsorted(np.sort(found), found, "left")
+    beyond = sure * as_high / (as_high + expected)
+    kept = found * beyond >= REVIEW_AT
+    if not kept.any():
+        return none
+    return _added(clusters, np.where(kept[group] & (group >= 0), group, -1), expected, beyond, shares)
+
+
+def strongholds(graph: BipartiteGraph, free: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Number of the stronghold in which each account does at least half of its work, -1 for none; shape (accounts,).
+
+    Address ranges and templates with at least 6 of the `free` accounts that each do a twentieth of their work there belong
+    to one stronghold when the cosine of their users is at least 1/2. An account is in the stronghold that holds the
+    largest share of its requests of a kind, if that is at least half; strongholds have at least 6 accounts.
+    """
+    links = graph.links
+    account, identifier = (links[c].to_numpy().astype(np.int64) for c in ("account", "identifier"))
+    uses = np.maximum(links["count"].fill_null(1).to_numpy(), 1)
+    kind = graph.kind_code[identifier]
+    at = np.flatnonzero(np.isin(kind, [k for k, name in enumerate(graph.kinds) if name in _KINDS]) & free[account])
+    account, identifier, kind, uses = account[at], identifier[at], kind[at], uses[at]
+    of_kind = account * len(graph.kinds) + kind
+    total = np.bincount(of_kind, weights=uses, minlength=1)[of_kind]
+    part = np.rint(uses / total * _WHOLE).astype(np.int64)
+    users = np.bincount(identifier[part >= _PART], minlength=graph.identifiers.height)
+    keep = (part >= _PART) & (users[identifier] >= SMALLEST_GROUP)
+    out = np.full(len(free), -1, np.int64)
+    if not keep.any():
+        return out
+    account, identifier, kind, part = account[keep], identifier[keep], kind[keep], part[keep]
+    names, column = np.unique(identifier, return_inverse=True)
+    hold = _alike(account, column, len(free), len(names))[column]
+    cells, at = np.unique((account * len(names) + hold) * len(graph.kinds) + kind, return_inverse=True)
+    share = np.bincount(at, weights=part).astype(np.int64)
+    cells, share = cells[share >= _HALF] // len(graph.kinds), share[share >= _HALF]
+    account, hold = np.divmod(cells, len(names))
+    order = np.lexsort((hold, -share, account))
+    account, hold = account[order], hold[order]
+    first = changes(account)
+    out[account[first]] = hold[first]
+    size = np.bincount(out[out >= 0], minlength=len(names))
+    return np.where((out >= 0) & (size[np.maximum(out, 0)] >= SMALLEST_GROUP), out, -1)
+
+
+def _alike(account: NDArray[np.int64], column: NDArray[np.int64], accounts: int, columns: int) -> NDArray[np.int64]:
+    """Component of each column when those with a cosine of at least 1/2 between their users are joined."""
+    from scipy.sparse import csr_array
+
+    users = csr_array((np.ones(len(account), np.int64), (account, column)), shape=(accounts, columns))
+    both = (users.T @ users).tocoo()
+    number = np.bincount(column, minlength=columns)
+    # in whole numbers: 4 common^2 >= users of one * users of the other
+    alike = (both.row < both.col) & (4 * both.data**2 >= number[both.row] * number[both.col])
+    return connected(columns, both.row[alike], both.col[alike])
+
+
+def _scores(
+    graph: BipartiteGraph,
+    evidence: Evidence,
+    activity: Activity,
+    group: NDArray[np.int64],
+    shares: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probability of the coordinated hypothesis for each group, and the shares of the hypotheses, estimated if None."""
+    none = np.zeros(int(group.max()) + 1)
+    counts = np.zeros(len(none), np.int64)
+    groups = Clusters(group, group >= 0, np.zeros(len(group)), none, none, Cut(counts, counts, counts))
+    view = look(graph, evidence, groups, activity)
+    likelihood, discerned = likelihoods(view, measure(view))
+    if shares is None:
+        shares = estimated_shares(likelihood[discerned])
+    return np.where(discerned, posterior(likelihood, shares)[:, 0], 0.0).round(4), shares
+
+
+def _added(
+    clusters: Clusters,
+    group: NDArray[np.int64],
+    expected: NDArray[np.float64],
+    beyond: NDArray[np.float64],
+    shares: NDArray[np.float64],
+) -> Groups:
+    """The clusters with the groups as further cores, whole; a small core whose members go to a group loses them."""
+    own = len(clusters.breaks)
+    label = np.where(group >= 0, own + group, clusters.label)
+    new = renumber(label)
+    old = np.zeros(int(new.max()) + 1, np.int64)
+    old[new[new >= 0]] = label[new >= 0]
+    kept, at = old < own, np.minimum(old, max(own - 1, 0))
+
+    def taken(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.where(kept, values[at], 0) if own else np.zeros(len(old), np.int64)
+
+    def bits_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(kept, values[at], 0.0) if own else np.zeros(len(old))
+
+    inside = group >= 0
+    joined = Clusters(
+        new,
+        np.where(inside, True, clusters.core) & (new >= 0),
+        np.where(inside | (new < 0), 0.0, clusters.bits),
+        bits_of(clusters.breaks),
+        bits_of(clusters.strength),
+        Cut(taken(clusters.cut.smaller), taken(clusters.cut.larger), taken(clusters.cut.ties)),
+    )
+    number = np.maximum(old - own, 0)
+    return Groups(joined, np.where(kept, 0.0, expected[number]), np.where(kept, 1.0, beyond[number]), shares)
+
+
+def _common(graph: BipartiteGraph, pool: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The pools without the accounts of which fewer ranges are common to the pool than three quarters of what is usual in
+    it; -1 for all others."""
+    if "ip_range" not in graph.kinds:
+        return pool
+    account, identifier = (graph.links[c].to_numpy().astype(np.int64) for c in ("account", "identifier"))
+    at = np.flatnonzero((graph.kind_code[identifier] == graph.kinds.index("ip_range")) & (pool[account] >= 0))
+    account, identifier = account[at], identifier[at]
+    _, cell, users = np.unique(
+        pool[account] * graph.identifiers.height + identifier, return_inverse=True, return_counts=True
+    )
+    common = np.bincount(account[users[cell] > 1], minlength=len(pool))
+    held = np.bincount(account, minlength=len(pool))
+    out = pool.copy()
+    for members in (np.flatnonzero(pool == c) for c in np.unique(pool[pool >= 0]).tolist()):
+        share = common[members] / held[members]
+        out[members[share < _USUAL * np.median(share)]] = -1
+    size = np.bincount(out[out >= 0], minlength=1)
+    return np.where((out >= 0) & (size[np.maximum(out, 0)] >= SMALLEST_GROUP), out, -1)
