@@ -81,7 +81,7 @@ def ring(**changed: Life) -> BipartiteGraph:
 
 def test_a_steady_delay_names_every_parent() -> None:
     graph = ring()
-    found = find_lineage(graph, one_cluster(graph), idle(graph))
+    found = find_lineage(graph, one_cluster(graph).label, idle(graph))
     assert named(graph, found) == {(f"old-{i}", f"new-{i}") for i in range(6)}
     assert found.gap.tolist() == [4 * 3_600_000_000] * 6
     assert (found.probability > 0.5).all()
@@ -96,26 +96,26 @@ def test_the_delay_is_estimated(delay: float) -> None:
         end = 50 + 10 * delay * i
         lived |= {f"old-{i:02}": (0.0, end, "banned"), f"new-{i:02}": (end + delay, None, None)}
     graph = living(graph_of({("template", "t"): lived}), lived)
-    found = find_lineage(graph, one_cluster(graph), idle(graph))
+    found = find_lineage(graph, one_cluster(graph).label, idle(graph))
     assert named(graph, found) == {(f"old-{i:02}", f"new-{i:02}") for i in range(12)}
 
 
 @pytest.mark.parametrize("reason", ["banned", "unpaid", None, " Banned "])
 def test_any_closing_but_the_holders_own_may_be_replaced(reason: str | None) -> None:
     graph = ring(old_3=(0.0, 220.0, reason))
-    assert ("old-3", "new-3") in named(graph, find_lineage(graph, one_cluster(graph), idle(graph)))
+    assert ("old-3", "new-3") in named(graph, find_lineage(graph, one_cluster(graph).label, idle(graph)))
 
 
 @pytest.mark.parametrize("reason", ["voluntary", " Voluntary"])
 def test_who_left_by_own_will_is_not_replaced(reason: str) -> None:
     graph = ring(old_3=(0.0, 220.0, reason))
-    assert "old-3" not in {a for a, _ in named(graph, find_lineage(graph, one_cluster(graph), idle(graph)))}
+    assert "old-3" not in {a for a, _ in named(graph, find_lineage(graph, one_cluster(graph).label, idle(graph)))}
 
 
 def test_a_child_begins_after_its_parents_end_and_within_thirty_days() -> None:
     early, late = ring(new_5=(299.9, None, None)), ring(new_5=(300.0 + 24 * 30 + 0.1, None, None))
     for graph in (early, late):
-        found = named(graph, find_lineage(graph, one_cluster(graph), idle(graph)))
+        found = named(graph, find_lineage(graph, one_cluster(graph).label, idle(graph)))
         assert "old-5" not in {a for a, _ in found}
 
 
@@ -129,10 +129,10 @@ def test_an_identifier_of_two_tells_whose_place_was_taken() -> None:
     graph = living(
         graph_of({("template", "t"): set(lived), **{("payment", c): users for c, users in cards.items()}}), lived
     )
-    found = find_lineage(graph, one_cluster(graph), idle(graph))
+    found = find_lineage(graph, one_cluster(graph).label, idle(graph))
     pairs = named(graph, found)
     assert {("twin-a", "heir-b"), ("twin-b", "heir-a")} <= pairs
-    table = lineage_table(graph, one_cluster(graph), found, ["c1"])
+    table = lineage_table(graph, one_cluster(graph).label, found, ["c1"])
     assert set(table["survived"]) == {"payment,template"}
     assert table["cluster_id"].unique().to_list() == ["c1"]
     assert table.schema == OUTPUT["lineage"].schema
@@ -187,7 +187,7 @@ def test_only_the_clusters_own_identifiers_survive() -> None:
 
 def test_accounts_outside_clusters_take_no_part() -> None:
     graph = ring()
-    found = find_lineage(graph, one_cluster(graph, ["old-0", "new-1"]), idle(graph))
+    found = find_lineage(graph, one_cluster(graph, ["old-0", "new-1"]).label, idle(graph))
     assert not {"old-0", "new-1"} & {name for pair in named(graph, found) for name in pair}
 
 
@@ -195,9 +195,9 @@ def test_accounts_outside_clusters_take_no_part() -> None:
 def test_nothing_to_name(closed: bool) -> None:
     lived: dict[str, Life] = {"a": (0.0, 5.0 if closed else None, "banned"), "b": (0.0, None, None)}
     graph = living(graph_of({("payment", "c"): lived}), lived)
-    found = find_lineage(graph, one_cluster(graph), idle(graph))
+    found = find_lineage(graph, one_cluster(graph).label, idle(graph))
     assert len(found.parent) == 0
-    assert lineage_table(graph, one_cluster(graph), found, ["c1"]).equals(OUTPUT["lineage"].empty())
+    assert lineage_table(graph, one_cluster(graph).label, found, ["c1"]).equals(OUTPUT["lineage"].empty())
 
 
 def test_places_in_the_rota() -> None:
@@ -252,7 +252,7 @@ def rings(draw: st.DrawFn) -> tuple[BipartiteGraph, Clusters]:
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_a_forest_in_time_inside_clusters(drawn: tuple[BipartiteGraph, Clusters]) -> None:
     graph, clusters = drawn
-    found = find_lineage(graph, clusters, idle(graph))
+    found = find_lineage(graph, clusters.label, idle(graph))
     end = graph.accounts["closed_at"].cast(pl.Int64).to_numpy()
     begin = graph.accounts["first_seen"].cast(pl.Int64).to_numpy()
     assert len(set(found.parent.tolist())) == len(found.parent)

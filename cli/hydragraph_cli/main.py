@@ -32,6 +32,7 @@ COMMANDS = {
     "takedown": "hydragraph_cli.commands.takedown",
     "decide": "hydragraph_cli.commands.decide",
     "diff": "hydragraph_cli.commands.diff",
+    "watch": "hydragraph_cli.commands.watch",
     "export": "hydragraph_cli.commands.export",
     "report": "hydragraph_cli.commands.report",
     "simulate": "hydragraph_cli.commands.simulate",

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from hydragraph.settings import Settings, read_settings
-from hydragraph_cli.output import FORMATS, View
+from hydragraph_cli.output import FORMATS, View, into
 from hydragraph_cli.talk import Talk
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -46,6 +46,21 @@ case_argument = click.argument("case", type=FOLDER)
 unmasked_option = click.option(
     "--unmasked", is_flag=True, help="Print identifiers in full; they are partly hidden otherwise."
 )
+
+
+def out_option(command: Command) -> Command:
+    """-o FILE: what the command prints goes there, whole or not at all."""
+
+    @functools.wraps(command)
+    def with_out(*args: Any, out: Path | None, **given: Any) -> Any:
+        with into(out):
+            return command(*args, **given)
+
+    decorated: Any = with_out
+    done: Command = click.option("-o", "--out", type=FOLDER, metavar="FILE", help="Write there, not to stdout.")(
+        decorated
+    )
+    return done
 
 
 def assessment_option(text: str) -> Callable[[Command], Command]:
@@ -126,6 +141,8 @@ def source_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def with_settings(*args: Any, config: Path | None, source: tuple[Path, ...], **given: Any) -> Any:
+        if not source and given["mapping"] is None:  # a mapping file may name databases for everything
+            raise click.MissingParameter(param_hint="'SOURCE...'", param_type="argument")
         knobs = {name: given.pop(name) for name in _KNOBS}
         settings = (read_settings(config) if config else Settings()).with_(**knobs)
         one_or_more = source[0] if len(source) == 1 else source
@@ -146,7 +163,7 @@ def source_options(command: Command) -> Command:
         )(decorated)
     config = click.option("--config", type=FOLDER, help="TOML file of settings, `name = value` a line.")
     mapping = click.option("--mapping", type=FOLDER, help="TOML file that says which file and column means what.")
-    argument = click.argument("source", type=FOLDER, nargs=-1, required=True)
+    argument = click.argument("source", type=FOLDER, nargs=-1)
     done: Command = argument(mapping(config(decorated)))
     return done
 

@@ -7,8 +7,10 @@ import io
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,6 +69,21 @@ def emit(text: str, *, encoding: str | None = None) -> None:
     except OSError as error:
         discard(sys.stdout)
         raise click.ClickException(f"stdout cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def into(path: Path | None) -> Iterator[None]:
+    """What is printed meanwhile goes into the file `path`, whole or not at all; None: to stdout as ever."""
+    if path is None:
+        yield
+        return
+    from hydragraph.report.files import write_whole
+
+    held = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with redirect_stdout(held):
+        yield
+    held.flush()
+    write_whole(path, held.buffer.getvalue())
 
 
 def print_text(*blocks: str) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hydragraph.review import decide
     from hydragraph.settings import Settings
     from hydragraph.tracking import Difference, diff
+    from hydragraph.watching import Watched, watch
     from hydragraph.worlds import simulate
 
 _HOME = {
@@ -41,6 +42,7 @@ _HOME = {
     "Settings": "settings",
     "Source": "loaders",
     "UnknownName": "errors",
+    "Watched": "watching",
     "analyze": "pipeline",
     "check": "loaders",
     "decide": "review",
@@ -51,6 +53,7 @@ _HOME = {
     "open_case": "case",
     "open_source": "loaders",
     "simulate": "worlds",
+    "watch": "watching",
     "write_report": "report",
 }
 
@@ -67,6 +70,7 @@ __all__ = [
     "Settings",
     "Source",
     "UnknownName",
+    "Watched",
     "__version__",
     "analyze",
     "check",
@@ -78,6 +82,7 @@ __all__ = [
     "open_case",
     "open_source",
     "simulate",
+    "watch",
     "write_report",
 ]
 

@@ -35,16 +35,24 @@ class BipartiteGraph:
     links: account (UInt32 code), identifier (UInt32 code), count (Int64), first_seen, last_seen (UTC, may be null);
         sorted by account, identifier; each pair once.
 
+    beyond: further accounts that use each identifier and are not here, shape (identifiers,); None: all are here.
+
     The codes depend on the data only, never on the order in which rows were read.
     """
 
     accounts: pl.DataFrame
     identifiers: pl.DataFrame
     links: pl.DataFrame
+    beyond: NDArray[np.int64] | None = None
 
     @cached_property
     def degree(self) -> NDArray[np.int64]:
-        """Accounts per identifier, shape (identifiers,)."""
+        """Accounts per identifier, those `beyond` among them, shape (identifiers,)."""
+        return self.here if self.beyond is None else self.here + self.beyond
+
+    @cached_property
+    def here(self) -> NDArray[np.int64]:
+        """Accounts per identifier of those that are here, shape (identifiers,)."""
         return np.bincount(self.links["identifier"].to_numpy(), minlength=self.identifiers.height).astype(np.int64)
 
     @cached_property
@@ -87,7 +95,7 @@ class BipartiteGraph:
         """Identifier x account incidence: `matrix` transposed, in compressed rows, for walking from an identifier."""
         from scipy.sparse import csr_array
 
-        starts = np.concatenate([[0], np.cumsum(self.degree)]).astype(self.matrix.indptr.dtype)
+        starts = np.concatenate([[0], np.cumsum(self.here)]).astype(self.matrix.indptr.dtype)
         account = self.links["account"].to_numpy()[self.by_identifier].astype(starts.dtype)
         return csr_array((self.matrix.data, account, starts), shape=self.matrix.shape[::-1])
 

@@ -197,6 +197,11 @@ class Kind:
     mask: Callable[[str], str] = _default_mask
     blockable: bool = True
 
+    def counted(self, number: int) -> str:
+        """`1 payment instrument`, `2 payment instruments`."""
+        plural = "es" if self.title.endswith(("s", "x", "ch", "sh")) else "s"
+        return f"{number:,} {self.title}{'' if number == 1 else plural}"
+
 
 CIRCUMSTANTIAL_BITS = 8.0
 UNKNOWN_CHANCE_BITS = 6.0

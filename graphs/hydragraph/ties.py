@@ -157,7 +157,7 @@ def _milli(bits: NDArray[np.float64]) -> NDArray[np.int64]:
 def _paired(graph: BipartiteGraph, evidence: Evidence, kinds: NDArray[np.bool_], pairs_each: int) -> NDArray[np.bool_]:
     """Which identifiers of the given kinds form pairs: the worthiest first, equals together, within the budget."""
     degree = graph.degree
-    able = (degree > 1) & (degree <= _WIDEST_PAIRED) & (evidence.bits > 0)
+    able = (graph.here > 1) & (degree <= _WIDEST_PAIRED) & (evidence.bits > 0)
     able &= kinds[graph.kind_code]
     pairs = degree * (degree - 1) // 2
     budget = max(_SMALLEST_BUDGET, pairs_each * graph.accounts.height)
@@ -241,10 +241,9 @@ def _pair_blocks(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], int]]:
     """All pairs of links (positions in graph.users) to each paired identifier, the identifier, and how many pairs each
     identifier has; in blocks of identifiers with equally many users, all pairs of one together."""
-    degree = graph.degree
     starts = graph.users.indptr.astype(np.int64)
-    for d in np.unique(degree[paired]).tolist():
-        of_degree = np.flatnonzero(paired & (degree == d))
+    for d in np.unique(graph.here[paired]).tolist():
+        of_degree = np.flatnonzero(paired & (graph.here == d))
         first, second = np.triu_indices(d, k=1)
         step = max(1, _CHUNK // len(first))
         for i in range(0, len(of_degree), step):

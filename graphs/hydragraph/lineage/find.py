@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.communities import Clusters
 from hydragraph.lineage.model import fit
 from hydragraph.lineage.pairs import Pairs, candidates, lives, surviving_kinds, used_by_members, what_is_shared
 from hydragraph.lineage.rota import same_place
@@ -44,9 +43,10 @@ class Lineage:
     survived: Ints
 
 
-def find_lineage(graph: BipartiteGraph, clusters: Clusters, activity: Activity) -> Lineage:
+def find_lineage(graph: BipartiteGraph, label: Ints, activity: Activity) -> Lineage:
     """The account that took the place of each closed account of a cluster, where one can be named.
 
+    label: number of each account's cluster, -1 for none, shape (accounts,).
     May be replaced: a member with closed_at, unless its close_reason is the holder's own will (`voluntary`). May take
     its place: a member whose first activity lies after it, by at most 30 days; the 32 latest closings before it are
     looked at, and all those with which it shares an identifier that at most 12 members use.
@@ -69,14 +69,14 @@ def find_lineage(graph: BipartiteGraph, clusters: Clusters, activity: Activity) 
     Nobody is replaced twice or takes two places, so the odds of a set of replacements are the product of its w: a
     monomer-dimer model, whose marginal probabilities p(a, b) come from belief propagation. r, f, rate, k and T are
     estimated by expectation maximisation from all closings, per cluster, drawn towards those of all clusters as if
-    30 replacements had shown these (r: 2). No label, no fixed delay: minutes, hours and days are told from the data.
+    30 replacements had shown these (r: 2). No labelled case, no fixed delay: minutes, hours and days are told from the data.
     Pairs with p of at least 0.25 are named, the most probable first.
 
     Identifiers that an account first used after its own closing are left out. Time O(pairs), at most 32 an account and
     those of the rare identifiers. Not checked: whether a successor is run by the same hand; that is what the cluster
     says. A closing after which a new member begins by chance looks like a replacement, the more so in small clusters.
     """
-    known = lives(graph, clusters.label)
+    known = lives(graph, label)
     used = used_by_members(graph, known)
     pairs = candidates(known, used)
     if not len(pairs.a):
@@ -97,15 +97,15 @@ def find_lineage(graph: BipartiteGraph, clusters: Clusters, activity: Activity) 
     )
 
 
-def lineage_table(graph: BipartiteGraph, clusters: Clusters, lineage: Lineage, ids: Sequence[str]) -> pl.DataFrame:
-    """`lineage` as the table of a case. ids: of the clusters, by number."""
+def lineage_table(graph: BipartiteGraph, label: Ints, lineage: Lineage, ids: Sequence[str]) -> pl.DataFrame:
+    """`lineage` as the table of a case. label: as in `find_lineage`; ids: of the clusters, by number."""
     masks = np.unique(lineage.survived).tolist()
     names = {m: ",".join(k for i, k in enumerate(graph.kinds) if m >> i & 1) for m in masks}
     account = graph.accounts["account_id"]
     return OUTPUT["lineage"].conform(
         pl.DataFrame(
             {
-                "cluster_id": pl.Series(ids, dtype=pl.String).gather(clusters.label[lineage.parent]),
+                "cluster_id": pl.Series(ids, dtype=pl.String).gather(label[lineage.parent]),
                 "parent": account.gather(lineage.parent),
                 "child": account.gather(lineage.child),
                 "bits": lineage.bits,

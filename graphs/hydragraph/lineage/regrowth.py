@@ -154,10 +154,10 @@ class Regrowth:
         said = f"{accounts} closed; a successor can be named for {'it' if closed == 1 else f'{replaced:,} of them'}"
         times = [found[name] for name in ("quarter", "median", "three_quarters")]
         if replaced == 1:
-            said += f", {_time(times[1])} later."
+            said += f", {hours_in_words(times[1])} later."
         else:
-            said += f", half of these within {_time(times[1])} (a quarter within {_time(times[0])}"
-            said += f", three quarters within {_time(times[2])})."
+            said += f", half of these within {hours_in_words(times[1])} (a quarter within {hours_in_words(times[0])}"
+            said += f", three quarters within {hours_in_words(times[2])})."
         kinds = [
             f"{kind_of(kind).title} ({number:,})"
             for kind, number in self.kinds.select("kind", "replacements").head(3).iter_rows()
@@ -192,8 +192,8 @@ def _figures() -> list[pl.Expr]:
     ]
 
 
-def _time(hours: float | int | None) -> str:
-    """Hours in words: 40 minutes, 19 hours, 3 days."""
+def hours_in_words(hours: float | int | None) -> str:
+    """A time in words: 40 minutes, 19 hours, 3 days. None counts as 0."""
     hours = hours or 0.0
     number, unit = (hours * 60, "minute") if hours < 2 else (hours, "hour") if hours < 72 else (hours / 24, "day")
     number = round(number, 1) if unit != "minute" and number < 9.95 else max(round(number), 1)
