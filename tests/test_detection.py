@@ -12,9 +12,8 @@ from hand import graph_of, strangers
 from hydragraph import communities
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.chance import found_by_chance, rewire
 from hydragraph.communities import Clusters, find_clusters
-from hydragraph.evidence import TOGETHER_BITS, weigh, woven
+from hydragraph.evidence import weigh
 from hydragraph.schema import TIME
 from hydragraph.settings import Settings
 from hydragraph.ties import _one_fact, find_ties
@@ -180,53 +179,6 @@ def test_the_cluster_breaks_at_its_weakest_tie() -> None:
     clusters = find_clusters(graph, evidence, ties)
     weakest = float(ties.net.min()) + evidence.prior
     assert clusters.breaks.tolist() == pytest.approx([weakest], abs=0.01)
-
-
-def test_rewiring_keeps_degrees_and_chance_finds_no_rings() -> None:
-    graph = two_triangles()
-    rewired = rewire(graph, 0)
-    assert rewired.links.height <= graph.links.height
-    assert (rewired.degree <= graph.degree).all()
-    evidence = weigh(graph, Settings())
-    clusters = find_clusters(graph, evidence, find_ties(graph, evidence))
-    # six accounts hold twelve card links: shuffled among themselves they tie each other again, so chance is not nil
-    assert found_by_chance(graph, evidence, Settings()).expected(clusters).shape == (2,)
-
-
-def mesh(kind: str = "api_key") -> dict[tuple[str, str], list[str]]:
-    """Ten accounts and five values, every two values on one account: four accounts a value, and no two share two."""
-    pairs = [(v, w) for v in range(5) for w in range(v + 1, 5)]
-    return {(kind, f"v{v}"): [f"r{a}{s}" for a, pair in enumerate(pairs) if v in pair for s in "xy"] for v in range(5)}
-
-
-def test_keys_dealt_out_in_a_mesh_keep_their_worth_however_many_use_them() -> None:
-    # each pair of values is on two accounts, x and y: who shares v shares another value with one of seven others,
-    # 4 of the 28 pairs of a value, and all of its 8 accounts do
-    graph = graph_of({**mesh(), **{("payment", f"own-{a}"): [a] for a in strangers(1000)}})
-    assert woven(graph)[graph.kind_code == graph.kinds.index("api_key")].all()
-    evidence = weigh(graph, Settings())
-    of_key = graph.kind_code == graph.kinds.index("api_key")
-    assert evidence.logit[of_key].tolist() == [TOGETHER_BITS] * 5
-    ties = find_ties(graph, evidence)
-    label = find_clusters(graph, evidence, ties).label
-    assert sorted(np.bincount(label[label >= 0]).tolist()) == [20]
-
-
-def test_a_value_whose_users_share_no_second_one_is_no_mesh() -> None:
-    # a billing service: eight strangers on one instrument, and one couple among them with a card of its own
-    service = {("payment", "service"): strangers(8), ("payment", "couple"): strangers(2)}
-    assert not woven(graph_of(service)).any()
-
-
-def test_two_values_that_always_come_together_are_one_fact_and_no_mesh() -> None:
-    # a library computer: a device and its cookie
-    computer = {("device", "d"): strangers(8), ("cookie", "c"): strangers(8)}
-    assert not woven(graph_of(computer)).any()
-
-
-def test_kinds_that_strangers_share_by_chance_make_no_mesh() -> None:
-    assert not woven(graph_of(mesh("template"))).any()
-    assert not woven(graph_of(mesh("ip_range"))).any()
 
 
 def test_an_empty_graph_has_no_clusters() -> None:

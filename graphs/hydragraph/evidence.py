@@ -19,8 +19,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.identifiers import is_circumstantial
 from hydragraph.identifiers import kind as kind_of
+from hydragraph.meshes import find_meshes
 from hydragraph.settings import Settings
 
 TOGETHER_BITS = 4.0
@@ -37,13 +37,9 @@ _CORROBORATING_ACCOUNTS = 64
 _SENSITIVITY = 0.5
 _LARGEST_SHIFT = 3.0
 _CORROBORATING_CLASS = 0.2
+_FEWEST_USERS = 4
 _USUAL_WEIGHS = 2.0
 _SUREST = 0.99
-_RARELY_SHARED_BITS = 2.0
-_FEWEST_WOVEN = 4
-_WOVEN_ACCOUNTS = 0.5
-_LINKED_ACCOUNTS = 0.8
-_WOVEN_PAIRS = 0.7
 
 
 @dataclass(frozen=True)
@@ -55,9 +51,9 @@ class Evidence:
     further: what sharing it adds when the pair shares a better one of the same kind already, shape (identifiers,): at
         most log2(1 / r), r being how often pairs that share such an identifier share another of the kind. All exits of
         one carrier are nearly one fact; two homes are two.
-    woven: what an identifier of a mesh adds to that between two accounts of the mesh, shape (identifiers,): all that its
-        many users, or their want of corroboration, took off.
-    several: whether an account shares at least two identifiers that strangers rarely share, shape (accounts,).
+    woven: what an identifier of a mesh (meshes.py) adds to that between two accounts that are `several`, shape
+        (identifiers,): all that its many users, or their want of corroboration, took off.
+    several: whether an account has at least two shared identifiers that strangers rarely share, shape (accounts,).
     gaps: for each kind used once at known times, the sorted gaps in microseconds between the two uses of sampled pairs,
         by kind code; what is usual, against which ties.py holds a gap.
     prior: log2 N, the bits a pair of accounts must gather to reach even odds.
@@ -76,19 +72,35 @@ class Evidence:
     classes: pl.DataFrame
 
 
-def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
-    """Evidence of every identifier of `graph`.
+def weigh(graph: BipartiteGraph, settings: Settings, prior: float | None = None) -> Evidence:
+    """Evidence of every identifier of `graph`. prior: log2 N; None: N are the accounts with a link.
 
-    The prior log-odds of a kind with chance_bits c and d accounts is TOGETHER_BITS - c - log2(d / 2): of d accounts on
-    one identifier each belongs with about the same number of others, however many strangers are there. Per kind and
-    level, up to 4,000 identifiers and 20 pairs of each (or 2,000 in all) are looked up; where at least 200 pairs were
-    seen, the prior moves towards logit2(corroborated / (pairs * 0.5)), by at most 3 bits. Kinds that corroborate nothing
-    (a source with one kind) keep their prior. Ranges inside declared shared infrastructure are worth 4 bits less.
+    Start: the log-odds of a kind with chance_bits c and d accounts are TOGETHER_BITS - c - log2(d / 2): of d accounts on
+    one identifier each belongs with about the same number of others, however many strangers are there.
+
+    By class (kind and level): pairs of accounts on one identifier are drawn, of up to 4,000 identifiers up to 20 pairs
+    each, or 2,000 in all where they are few. A pair is corroborated when it shares a narrow identifier (at most 64
+    accounts) of another kind. Where at least 200 pairs were drawn, the start of the class moves to
+
+        logit2(p),     p = min((corroborated + 0.5) / (pairs * 0.5 + 1), 0.99)
+
+    by at most 3 bits; 0.5 being the share of pairs under one controller that are expected to be corroborated. A source
+    with one kind cannot corroborate, and keeps the start.
+
+    By its own users: an identifier of at least 4 accounts and even odds or better, in a class of which at least a fifth
+    of the pairs are corroborated, is worth no more than logit2(p) with p = min((c + 2 r) / (n + 2) / 0.5, 0.99), c of n
+    pairs of its own users (at most 20) being corroborated, and r the rate of its class: shrinkage towards what is usual,
+    as in empirical Bayes (Robbins 1956). It is spared when four in five of its users have another rare identifier
+    (Meshes.linked), of the same kind as well.
+
+    Identifiers of a mesh (Meshes.woven) get the bits by which they stay below TOGETHER_BITS - c back, as `woven`, between
+    accounts of the mesh only. Ranges inside declared shared infrastructure are worth 4 bits less.
     Not checked: whether the kinds are independent; see ties.py for what that costs.
     """
     degree = graph.degree
-    accounts = max(int(np.count_nonzero(np.bincount(graph.links["account"].to_numpy(), minlength=1))), 2)
-    prior = float(np.log2(accounts))
+    if prior is None:
+        accounts = int(np.count_nonzero(np.bincount(graph.links["account"].to_numpy(), minlength=1)))
+        prior = float(np.log2(max(accounts, 2)))
     chance = np.array([kind_of(k).chance_bits for k in graph.kinds])
     base = TOGETHER_BITS - chance[graph.kind_code] if graph.kinds else np.zeros(0)
     logit = base - np.log2(np.maximum(degree, 2) / 2)
@@ -104,7 +116,8 @@ def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
     ]
     sampled = [_sample(graph, members, np.random.default_rng([settings.seed, k, lv])) for k, lv, members in classes]
     of_class = np.repeat(np.arange(len(classes)), [len(pair[0]) for pair in sampled])
-    drawn = tuple(np.concatenate([np.zeros(0, np.int64), *(pair[i] for pair in sampled)]) for i in range(3))
+    first, other, identifier = (np.concatenate([np.zeros(0, np.int64), *(p[i] for p in sampled)]) for i in range(3))
+    drawn = (first, other, identifier)
     counts = np.stack(_look_up(graph, drawn, of_class, len(classes)), axis=1).tolist()
     for (k, lv, members), (pairs, corroborated, again) in zip(classes, counts, strict=True):
         repeat[members] = -np.log2((again + 0.5) / (pairs + 1.0))
@@ -118,11 +131,11 @@ def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
         rows.append((graph.kinds[k], lv, len(members), pairs, corroborated, again, prior_logit, prior_logit + moved))
     known = graph.identifiers["known"].is_not_null().to_numpy()
     logit = logit + shift
-    mesh, linked, several = woven(graph)
-    doubtful = (degree >= _FEWEST_WOVEN) & (logit >= 0) & ~linked & (corroborate >= _CORROBORATING_CLASS)
+    meshes = find_meshes(graph)
+    doubtful = (degree >= _FEWEST_USERS) & (logit >= 0) & ~meshes.linked & (corroborate >= _CORROBORATING_CLASS)
     own = _own(graph, np.flatnonzero(doubtful), corroborate[doubtful], settings)
     logit[doubtful] = np.minimum(logit[doubtful], own)
-    woven_bits = np.where(mesh, np.maximum(base - logit, 0.0), 0.0).round(3)
+    woven: NDArray[np.float64] = np.where(meshes.woven, np.maximum(base - logit, 0.0), 0.0).round(3)
     logit = np.round(logit - np.where(known, KNOWN_SHARED_BITS, 0.0), 3)
     table = pl.DataFrame(
         rows,
@@ -134,43 +147,7 @@ def weigh(graph: BipartiteGraph, settings: Settings) -> Evidence:
     )  # fmt: skip
     bits: NDArray[np.float64] = np.maximum(prior + logit, 0.0).round(3)
     further: NDArray[np.float64] = np.minimum(repeat, bits).round(3)
-    return Evidence(logit, bits, further, woven_bits, several, _gaps(graph, drawn), prior, table)
-
-
-def woven(graph: BipartiteGraph) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Identifiers that form a mesh with others: one controller's cards, keys or devices, dealt out over many accounts.
-
-    Of kinds that strangers rarely share (chance of at most 2 bits, not circumstantial), with 4 to 64 accounts, at least
-    half of whom share with another of them a second such identifier, though at most seven in ten pairs do: more, and the
-    two are one fact, a device and its cookie. Strangers on one value (a billing service, a test key) share no second.
-    Then those at least four in five of whose accounts share another such identifier with anybody at all; shape
-    (identifiers,) both. Last the accounts that share at least two such identifiers, shape (accounts,).
-    """
-    found = np.zeros(len(graph.degree), bool)
-    linked = found.copy()
-    rare = np.array(
-        [kind_of(k).chance_bits <= _RARELY_SHARED_BITS and not is_circumstantial(k) for k in graph.kinds], bool
-    )
-    columns = np.flatnonzero(rare[graph.kind_code] & (graph.degree > 1) & (graph.degree <= _CORROBORATING_ACCOUNTS))
-    if not len(columns):
-        return found, linked, np.zeros(graph.accounts.height, bool)
-    incidence = graph.matrix[:, columns].astype(np.int32)
-    several = np.asarray(incidence.sum(axis=1)).ravel() > 1
-    users = np.asarray(incidence.multiply(several[:, None]).sum(axis=0)).ravel()
-    linked[columns] = users >= _LINKED_ACCOUNTS * graph.degree[columns]
-    common = (incidence @ incidence.T).tocoo()
-    twice = (common.row < common.col) & (common.data > 1)
-    a, b = common.row[twice].astype(np.int64), common.col[twice].astype(np.int64)
-    both = incidence[a].multiply(incidence[b]).tocsr()
-    pair = np.repeat(np.arange(len(a)), np.diff(both.indptr))
-    v = both.indices.astype(np.int64)
-    n = np.int64(incidence.shape[0])
-    accounts = np.bincount(np.unique(np.concatenate([v * n + a[pair], v * n + b[pair]])) // n, minlength=len(columns))
-    pairs = np.bincount(v, minlength=len(columns))
-    degree = graph.degree[columns]
-    mesh = (degree >= _FEWEST_WOVEN) & (accounts >= _WOVEN_ACCOUNTS * degree)
-    found[columns[mesh & (pairs <= _WOVEN_PAIRS * degree * (degree - 1) / 2)]] = True
-    return found, linked, several
+    return Evidence(logit, bits, further, woven, meshes.several, _gaps(graph, drawn), prior, table)
 
 
 _Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
@@ -180,8 +157,7 @@ _Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 def _own(
     graph: BipartiteGraph, identifiers: NDArray[np.int64], usual: NDArray[np.float64], settings: Settings
 ) -> NDArray[np.float64]:
-    """Log-odds of each of `identifiers` by its own users: with c of n pairs of them corroborated, at most 20 looked up,
-    and r the rate that is usual in its class, logit2((c + 2 r) / (n + 2) / 0.5)."""
+    """Log-odds of each of `identifiers` by its own users: see `weigh`. usual: the rate of its class."""
     drawn = _draw(graph, identifiers, _SAMPLED_PAIRS, np.random.default_rng([settings.seed, 3]))
     of = np.searchsorted(identifiers, drawn[2])
     pairs, corroborated, _ = _look_up(graph, drawn, of, len(identifiers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +69,10 @@ def find_ties(
 ) -> Ties:
     """Every pair of accounts whose evidence reaches `threshold` log-odds.
 
-    worth(kind) = best bits + sum of `further` of the others of that kind, each with its closeness
-                  and less the breadth of its two accounts
+    worth(kind) = best bits + sum of `further` of the others of that kind, each with its closeness, with its `woven` bits
+                  between two accounts of a mesh (evidence.py), and less the breadth of its two accounts
     net(a, b) = sum of worth over telling kinds + min(sum over circumstantial kinds, log2 N - 1) - log2 N
-                + bits of synchrony (activity.py) - 3 unless one identifier alone reaches even odds
+                + bits of synchrony (activity.py) - 3 unless one identifier alone reaches even odds or is of a mesh
 
     closeness, where both used the identifier once and at known times a gap apart: -1 - 0.5 * log2(share of pairs
     with as small a gap), at most 6: the evidence of a p-value (Vovk and Wang 2021), so that posting the
@@ -105,7 +106,8 @@ def find_ties(
     worth = np.maximum(worth - _breadth(graph, key, kind), 0)
     of_kind = np.flatnonzero(best)
     start = np.flatnonzero(changes(key[of_kind]))
-    alone = np.logical_or.reduceat((evidence.logit[identifier] >= 0) & ~thin, of_kind[start])
+    mesh = _woven(evidence, *np.divmod(key, np.int64(graph.accounts.height)), identifier) > 0
+    alone = np.logical_or.reduceat(((evidence.logit[identifier] >= 0) | mesh) & ~thin, of_kind[start])
     count = np.diff(np.append(of_kind[start], len(key)))
     kind_worth = _one_fact(np.add.reduceat(worth, of_kind), passing[of_kind], start)
     key, kind = key[of_kind], kind[of_kind]
@@ -147,6 +149,13 @@ def _one_fact(worth: NDArray[np.int64], passing: NDArray[np.bool_], start: NDArr
     out = np.where(passing, 0, worth)
     out[first] = worth[first]
     return out
+
+
+def _woven(
+    evidence: Evidence, a: NDArray[np.int64], b: NDArray[np.int64], identifier: NDArray[np.integer[Any]]
+) -> NDArray[np.int64]:
+    """What the identifiers add between two accounts of their mesh, in thousandths of a bit."""
+    return np.where(evidence.several[a] & evidence.several[b], _milli(evidence.woven[identifier]), 0)
 
 
 def _milli(bits: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -211,7 +220,8 @@ def _shares(
         which.append(identifiers)
         apart = np.abs(graph.focus[a] - graph.focus[b]).astype(np.float64)
         unlike = _milli(np.clip(apart - _TOLERATED, 0.0, _MOST_UNLIKE))
-        closer.append((_closeness(graph, evidence, a, b, identifiers, pairs) - unlike).astype(np.int16))
+        close = _closeness(graph, evidence, a, b, identifiers, pairs) + _woven(evidence, low, high, identifiers)
+        closer.append((close - unlike).astype(np.int16))
         thinner.append(np.minimum(graph.focus[a], graph.focus[b]) < _THIN)
         passed.append(passing[a] | passing[b])
     key = np.concatenate(keys)
