@@ -150,6 +150,12 @@ def test_no_text_breaks_the_times(text: str) -> None:
         (pl.Series([NOON.replace(tzinfo=None)]), [NOON]),
         (pl.Series([date(2026, 1, 2), None]), [NOON.replace(hour=0), None]),
         (pl.Series([1767355200, None, 5], dtype=pl.Int32), [NOON, None, f"({FAR_TIME})"]),
+        # days and milliseconds that no polars time can hold
+        (
+            pl.Series([2**31 - 1, None, -(2**31)], dtype=pl.Int32).cast(pl.Date),
+            [f"({FAR_TIME})", None, f"({FAR_TIME})"],
+        ),
+        (pl.Series([2**63 - 1, None]).cast(pl.Datetime("ms")), [f"({FAR_TIME})", None]),
         (pl.Series([1767355200000, -1, 2**62]), [NOON, f"({FAR_TIME})", f"({FAR_TIME})"]),
         (pl.Series([1767355200000000, 2**64 - 1], dtype=pl.UInt64), [NOON, f"({FAR_TIME})"]),
         (

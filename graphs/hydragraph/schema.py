@@ -317,7 +317,9 @@ OUTPUT: dict[str, Table] = {
             (
                 Column("table", "text", "input table"),
                 Column("file", "text", "file name inside the source"),
-                Column("row", "count", "row number in the file, the first data row is 1"),
+                Column(
+                    "row", "count", "row number in the file, the first data row is 1; empty: a query's rows have none"
+                ),
                 Column("column", "text", "the column that could not be read; empty: the whole row"),
                 Column("reason", "text", "why"),
             ),

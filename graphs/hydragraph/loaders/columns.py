@@ -152,7 +152,8 @@ def _time(raw: pl.Expr, value: pl.Expr, dtype: pl.DataType) -> tuple[pl.Expr, Fa
     if isinstance(dtype, pl.Null):
         return pl.lit(None, TIME), []
     if isinstance(dtype, (pl.Datetime, pl.Date)):
-        return raw.cast(TIME), [far]  # a time without a zone is taken as UTC
+        # a time without a zone is taken as UTC; one that no microsecond can say is null, and no less far
+        return raw.cast(TIME, strict=False), [(FAR_TIME, far[1] | (raw.is_not_null() & value.is_null()))]
     if isinstance(dtype, _FITS_INT64):
         return epoch(raw.cast(pl.Int64)), [far]
     if dtype.is_numeric():

@@ -50,8 +50,20 @@ class File:
 
 
 @dataclass(frozen=True)
+class Query:
+    """Rows that stand in no file of the source. name: as shown to people, with no part of a connection string; file: of a
+    DuckDB or SQLite database; database: the connection string of one that is no file; delta: folder of a Delta table."""
+
+    name: str
+    sql: str = field(default="", repr=False)
+    file: Path | None = None
+    database: str = field(default="", repr=False)
+    delta: Path | None = None
+
+
+@dataclass(frozen=True)
 class Feed:
-    """Files that feed one table in one way. columns: canonical name -> name in the files, where they differ;
+    """Files, or a query, that feed one table in one way. columns: canonical name -> name there, where they differ;
     constant: canonical text columns that hold one value in every row; separator: of CSV files, None to find out."""
 
     table: str
@@ -59,6 +71,7 @@ class Feed:
     columns: Mapping[str, str] = field(default_factory=dict)
     constant: Mapping[str, str] = field(default_factory=dict)
     separator: str | None = None
+    query: Query | None = None
 
 
 @dataclass(frozen=True)
@@ -94,24 +107,30 @@ def _stem(name: str) -> str:
 
 
 def find_feeds(
-    sources: Sequence[Path], mapping: Mapping[str, Sequence[Entry]], ignore: Path | None = None
+    sources: Sequence[Path], mapping: Mapping[str, Sequence[Entry]], beside: Path | None = None
 ) -> tuple[list[Feed], list[str]]:
     """The feeds of all tables, in schema order, and notes on files that feed none.
 
-    mapping: table -> entries of the mapping file. ignore: the mapping file itself, which may lie in the source.
+    mapping: table -> entries of the mapping file. beside: the mapping file itself, which may lie in the source.
     Raises InputRefused when a path is missing, a file named by the user cannot be used, two things claim one table, a
-    link of a table's name leads out of the source, or the mapping names files that are not there.
+    link of a table's name leads out of the source, or the mapping names files or databases that are not there.
     """
     tops = [top for source in sources for top in _tops(source)]
     roots = [source for source in sources if source.is_dir()]
-    if ignore is not None:
-        tops = [t for t in tops if t.path.resolve() != ignore.resolve()]
-    taken: set[Path] = set()
+    queries = {t: _queries(t, entries, beside) for t, entries in mapping.items()}
+    used = {p.resolve() for of in queries.values() for q in of if q for p in (q.file, q.delta) if p}
+    used |= set() if beside is None else {beside.resolve()}
+    tops = [t for t in tops if t.path.resolve() not in used]
+    taken: set[Path] = {top.path / p.relative_to(top.path.resolve()) for top in tops for p in used if _inside(p, top)}
     feeds: list[Feed] = []
     mapped: dict[str, list[tuple[File, ...] | None]] = {}
     for table, entries in mapping.items():
-        for entry in entries:
-            files = None if entry.files is None else _matching(entry.files, table, tops, roots)
+        for entry, query in zip(entries, queries[table], strict=True):
+            if query is None and not sources:
+                raise InputRefused(
+                    f"mapping file: [{table}] names no database; name the folder its files are in as source"
+                )
+            files = () if query else None if entry.files is None else _matching(entry.files, table, tops, roots)
             mapped.setdefault(table, []).append(files)
             taken.update(f.path for f in files or ())
     notes: list[str] = []
@@ -121,17 +140,28 @@ def find_feeds(
         own = claims.get(table)
         if table in claims and files_of and None not in files_of:
             raise InputRefused(
-                f"{table}: the mapping names its files, but {own[0].name if own else table} is called {table} as well;"
-                " add it to the mapping or take it away"
+                f"{table}: the mapping says where its rows are, but {own[0].name if own else table} is called {table} as"
+                " well; add it to the mapping or take it away"
             )
         if None in files_of and own is None:
             raise InputRefused(f"mapping file: [{table}] names no files, and the source has no file called {table}")
         if own is not None and not files_of:
             feeds.append(Feed(table, own))
-        for entry, files in zip(mapping.get(table, ()), files_of, strict=True):
+        for entry, files, query in zip(mapping.get(table, ()), files_of, queries.get(table, ()), strict=True):
             use = own if files is None else files
-            feeds.append(Feed(table, use or (), entry.columns, entry.constant, entry.separator))
+            feeds.append(Feed(table, use or (), entry.columns, entry.constant, entry.separator, query))
     return feeds, notes
+
+
+def _queries(table: str, entries: Sequence[Entry], beside: Path | None) -> list[Query | None]:
+    """The query of each entry, None for one of files; paths are relative to the folder of the mapping file."""
+    folder = Path() if beside is None else beside.parent
+    many = len(entries) > 1
+    return [e.query_in(folder, table, f"{table} {i}" if many else table) for i, e in enumerate(entries, 1)]
+
+
+def _inside(path: Path, top: _Found) -> bool:
+    return path.is_relative_to(top.path.resolve())
 
 
 def _tops(source: Path) -> list[_Found]:
@@ -208,7 +238,9 @@ def _walk(folder: Path, name: str, notes: list[str]) -> Iterator[File]:
     odd: list[str] = []
     for here, folders, names in os.walk(folder):
         if "_delta_log" in folders:
-            raise InputRefused(f"{name} is a Delta table, whose old files would count too; export it as plain Parquet")
+            raise InputRefused(
+                f"{name} is a Delta table, whose old files would count too; name it in a mapping file: delta = ..."
+            )
         folders[:] = [f for f in folders if not f.startswith((".", "_"))]
         for n in names + [f for f in folders if (Path(here) / f).is_symlink()]:
             path = Path(here) / n

@@ -16,6 +16,20 @@
     columns = { value = "phone" }
     constant = { kind = "phone" }
 
+    [payments]
+    database = "billing.duckdb"                     # or a SQLite file, or "postgresql://host/name"
+    query = "select * from cards where not test"
+    columns = { account_id = "customer", instrument_id = "fingerprint" }
+
+    [api_keys]
+    database_env = "KEYS_DATABASE"                  # the same, out of an environment variable
+    query = "select user_id as account_id, key_id as api_key_id from keys"
+
+    [accounts]
+    delta = "lake/accounts"                         # folder of a Delta table
+
+Databases and Delta tables are looked for from the folder of the mapping file on.
+
 A column that is not mapped is found under its own name. A glob matches as in a shell ('**' for any depth); one that
 names a folder takes every file in it. Where a constant gives the kind of links, a row without a value says that the
 account has no such identifier: it is set aside, not rejected.
@@ -23,6 +37,8 @@ account has no such identifier: it is set aside, not rejected.
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,19 +47,59 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hydragraph.errors import InputRefused
 from hydragraph.identifiers import is_refused_kind
-from hydragraph.loaders.files import table_name
+from hydragraph.loaders.files import Query, table_name
 from hydragraph.schema import INPUT
+
+_Text = Annotated[str, Field(min_length=1)]
+_POSTGRESQL = re.compile(r"postgres(?:ql)?://")
 
 
 class Entry(BaseModel):
-    """What one section of the mapping file says about one table; `files` None: the file called like the table."""
+    """What one section of the mapping file says about one table: files, or a database and query, or a Delta table; none of
+    these: the file called like the table."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
-    files: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    files: Annotated[list[_Text], Field(min_length=1)] | None = None
+    database: _Text | None = Field(default=None, repr=False)
+    database_env: _Text | None = None
+    query: _Text | None = Field(default=None, repr=False)
+    delta: _Text | None = None
     columns: dict[str, str] = {}
     constant: dict[str, str] = {}
     separator: Annotated[str, Field(min_length=1, max_length=1, pattern=r"^[\t -!#-~]$")] | None = None
+
+    def query_in(self, folder: Path, table: str, label: str) -> Query | None:
+        """The query or Delta table that this entry names; None if it names files. label: tells entries apart.
+
+        folder: from which relative paths lead. Raises InputRefused for one that is not there. Never repeats what `database`
+        holds, which may be a password.
+        """
+        said = f"mapping file: [{table}]"
+        if self.delta is not None:
+            place = folder / self.delta
+            if not place.is_dir():
+                raise InputRefused(
+                    f"{said} delta: no such folder; it is looked for from the folder of the mapping file on"
+                )
+            return Query(f"{place.name} [{label}]", delta=place)
+        if self.query is None:
+            return None
+        where = self.database
+        if self.database_env is not None:
+            where = os.environ.get(self.database_env)
+            if not where:
+                raise InputRefused(f"{said} database_env: the environment variable {self.database_env} is not set")
+        assert where is not None
+        if _POSTGRESQL.match(where):
+            return Query(f"postgresql [{label}]", self.query, database=where)
+        place = folder / where
+        if "://" in where or "\0" in where or not place.is_file():
+            raise InputRefused(
+                f"{said} database: no such file, and not a connection string that begins with postgresql://; a file is"
+                " looked for from the folder of the mapping file on"
+            )
+        return Query(f"{place.name} [{label}]", self.query, file=place)
 
 
 def read_mapping(path: str | Path) -> dict[str, list[Entry]]:
@@ -69,7 +125,7 @@ def read_mapping(path: str | Path) -> dict[str, list[Entry]]:
 
 def _entries(section: Any, name: str) -> list[Entry]:
     if not isinstance(section, (dict, list)):
-        raise InputRefused(f"mapping file: [{name}] must be a section with files, columns, constant or separator")
+        raise InputRefused(f"mapping file: [{name}] must be a section, with {', '.join(Entry.model_fields)} in it")
     try:
         return TypeAdapter(list[Entry]).validate_python(section if isinstance(section, list) else [section])
     except ValidationError as error:
@@ -83,8 +139,15 @@ def _entries(section: Any, name: str) -> list[Entry]:
 
 
 def _check(entry: Entry, table: str) -> None:
-    """Refuse columns that the table does not have, and evidence that says who people are."""
+    """Refuse columns that the table does not have, two places for its rows, and evidence that says who people are."""
     known = INPUT[table]
+    places = [n for n in ("files", "database", "database_env", "delta") if getattr(entry, n) is not None]
+    if len(places) > 1:
+        raise InputRefused(f"mapping file: [{table}] takes its rows from {' and '.join(places)}; keep one")
+    if (entry.query is None) != (places[:1] not in (["database"], ["database_env"])):
+        raise InputRefused(f"mapping file: [{table}] a database needs a query, and a query a database")
+    if entry.separator is not None and places not in ([], ["files"]):
+        raise InputRefused(f"mapping file: [{table}] a separator is for files only")
     for column in (*entry.columns, *entry.constant):
         if column not in known.names:
             raise InputRefused(

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -18,6 +19,9 @@ from hydragraph.loaders.files import Feed, File
 from hydragraph.loaders.heads import Head, csv_head, ndjson_head
 from hydragraph.loaders.slow import FAULT, ROW, rewrite
 from hydragraph.schema import INPUT
+
+if TYPE_CHECKING:
+    from hydragraph.loaders.databases import Reader
 
 POLARS_REFUSES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
@@ -32,7 +36,9 @@ class Part:
 
     raw: every column of the file (of NDJSON: every declared one). columns: canonical name -> name in `raw`.
     dtypes: of the canonical columns. unread: names in the file that feed nothing. seen: canonical columns the file is
-    known to have. head: of a text file. careful: read by the line reader; `raw` has ROW and FAULT as well then.
+    known to have. head: of a text file. careful: read by the line reader, or rows of a database without types; `raw` has
+    ROW and FAULT as well then. ordered: rows have numbers, which those of a query have not. reader: of a query that has not
+    been run yet; `raw` and `dtypes` are empty until then.
     """
 
     feed: Feed
@@ -44,6 +50,8 @@ class Part:
     seen: frozenset[str]
     head: Head | None = None
     careful: bool = False
+    ordered: bool = True
+    reader: Reader | None = None
 
     @property
     def quick_text(self) -> bool:
@@ -52,7 +60,9 @@ class Part:
 
     def frame(self, *, numbered: bool = False) -> pl.LazyFrame:
         """The canonical columns as the file has them; numbered: with ROW, from 1. A careful part has ROW and FAULT."""
-        raw = self.raw.with_row_index(ROW, offset=1) if numbered and not self.careful else self.raw
+        raw = self.raw
+        if numbered and not self.careful:
+            raw = raw.with_row_index(ROW, offset=1) if self.ordered else raw.with_columns(pl.lit(None).alias(ROW))
         beside = [ROW, FAULT] if self.careful else [ROW] if numbered else []
         return raw.select(*(pl.col(name).alias(c) for c, name in self.columns.items()), *beside)
 
@@ -96,7 +106,7 @@ def open_part(feed: Feed, file: File) -> Part:
         schema = raw.collect_schema()
     except POLARS_REFUSES:
         raise damaged(file) from None
-    columns = _columns(feed, schema.names())
+    columns = columns_of(feed, schema.names())
     return Part(
         feed,
         file,
@@ -112,8 +122,8 @@ def open_carefully(part: Part, scratch: Scratch) -> Part:
     """The same part of a text file, read line by line. Raises InputRefused when it cannot be read to its end."""
     head = part.head
     assert head is not None
-    theirs = _columns(part.feed, head.columns) if part.file.format == "csv" else dict(part.columns)
-    written = rewrite(part.file, head, theirs, _texts(part.feed.table), scratch.folder())
+    theirs = columns_of(part.feed, head.columns) if part.file.format == "csv" else dict(part.columns)
+    written = rewrite(part.file, head, theirs, texts_of(part.feed.table), scratch.folder())
     return replace(
         part,
         raw=pl.scan_parquet(written, glob=False),
@@ -160,7 +170,7 @@ def without_blank_lines(part: Part, blank: int) -> Part | None:
 def _open_csv(feed: Feed, file: File) -> Part:
     wanted = {feed.columns.get(c, c) for c in INPUT[feed.table].names}
     head = csv_head(file, feed.separator, wanted)
-    columns = _columns(feed, head.columns)
+    columns = columns_of(feed, head.columns)
     places = {name: f"column {i}" for i, name in enumerate(head.columns)}
     if head.columns:
         raw = pl.scan_csv(
@@ -207,7 +217,7 @@ def _scan_binary(file: File) -> pl.LazyFrame:
     )
 
 
-def _columns(feed: Feed, names: tuple[str, ...] | list[str]) -> dict[str, str]:
+def columns_of(feed: Feed, names: tuple[str, ...] | list[str]) -> dict[str, str]:
     """Canonical column -> name in the file, for the declared columns that a file with these names has."""
     theirs = {c: feed.columns.get(c, c) for c in INPUT[feed.table].names if c not in feed.constant}
     return {c: name for c, name in theirs.items() if name in names}
@@ -217,5 +227,6 @@ def _strings(columns: Mapping[str, str]) -> dict[str, pl.DataType]:
     return dict.fromkeys(columns, pl.String())
 
 
-def _texts(table: str) -> set[str]:
+def texts_of(table: str) -> set[str]:
+    """The canonical columns of a table that hold text, not times or counts."""
     return {c.name for c in INPUT[table].columns if c.type in ("identifier", "text", "address")}

@@ -77,11 +77,12 @@ def _csv_rows(text: Iterator[str], head: Head, columns: Mapping[str, str]) -> It
 def _json_rows(text: Iterator[str], columns: Mapping[str, str], texts: set[str]) -> Iterator[Row]:
     places = [(name, canonical in texts) for canonical, name in columns.items()]
     for record in json_records(text):
-        yield record if isinstance(record, str) else [_plain(record.get(name), is_text) for name, is_text in places]
+        yield record if isinstance(record, str) else [plain_text(record.get(name), is_text) for name, is_text in places]
 
 
-def _plain(value: Any, is_text: bool) -> str | None:
-    """A JSON value as polars would write it into a text column."""
+def plain_text(value: Any, is_text: bool) -> str | None:
+    """A value of JSON or SQLite as polars would write it into a text column; is_text: of identifiers, not of times or
+    counts."""
     if value is None:
         return None
     if isinstance(value, str):

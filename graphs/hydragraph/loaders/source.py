@@ -16,6 +16,7 @@ from hydragraph.errors import InputRefused
 from hydragraph.identifiers import is_refused_kind
 from hydragraph.loaders.checking import Known, Survey, kept, learn, rejects, survey
 from hydragraph.loaders.files import Feed, File, find_feeds
+from hydragraph.loaders.queries import fetch, open_query
 from hydragraph.loaders.scan import (
     POLARS_REFUSES,
     Part,
@@ -48,8 +49,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Input:
-    """One file of a source. file: name inside the source; rows: data rows, rejected ones included; bytes: as stored;
-    digest: 'sha256:' and 64 hexadecimal digits, of the file as stored."""
+    """One file, query or Delta table of a source. file: name inside the source; rows: data rows, rejected ones included;
+    bytes: as stored; digest: 'sha256:' and 64 hexadecimal digits, of the file as stored. Of a query or Delta table both are
+    of the rows that were read, see `queries.fetch`."""
 
     table: str
     file: str
@@ -68,7 +70,8 @@ class Source:
     rows: counts per table. rejects: the rows not read, sorted, as schema.OUTPUT['rejects'] has them.
     inputs: the files, by table and name. notes: sentences on what was left out; names and counts, no values.
 
-    Files that only the line reader could read stand in a temporary folder as long as the Source lives.
+    Files that only the line reader could read, and what queries gave, stand in a temporary folder as long as the Source
+    lives.
     """
 
     tables: Mapping[str, pl.LazyFrame]
@@ -91,16 +94,17 @@ def open_source(
 ) -> Source:
     """Find the tables of a source, check every row, and give lazy frames of the rows that can be read.
 
-    source: a folder, a file, or several; see `files` for how tables are recognised. mapping: a TOML file as described
-    in `mapping`. settings: max_rejects, and the address prefixes. progress: called with what is done when it begins.
+    source: a folder, a file, or several; see `files` for how tables are recognised. mapping: a TOML file as described in
+    `mapping`; where it names a database or Delta table for every table it speaks of, source may be empty. settings:
+    max_rejects, and the address prefixes. progress: called with what is done when it begins.
 
     Memory does not grow with the number of rows, except for the rejects, distinct addresses in unusual forms, and Arrow
     files in the stream format. Raises InputRefused, with one sentence and before anything is given back, for a source
     that cannot be used. Not checked: damage inside a Parquet or Arrow file that still decodes; files that change later.
     """
     paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(s) for s in source]
-    if not paths:
-        raise InputRefused("no source given; name a folder or files")
+    if not paths and mapping is None:
+        raise InputRefused("no source given; name a folder or files, or a mapping file that names databases")
     entries: Mapping[str, Sequence[Entry]] = {}
     if mapping is not None:
         from hydragraph.loaders.mapping import read_mapping  # pydantic only where a mapping is given
@@ -136,8 +140,14 @@ def _read(
     for table in dict.fromkeys(feed.table for feed in feeds):
         progress(f"reading {table}")
         mine = [feed for feed in feeds if feed.table == table]
-        parts = [open_part(feed, file) for feed in mine for file in feed.files]
+        parts = [
+            part
+            for feed in mine
+            for part in ([open_query(feed, scratch)] if feed.query else [open_part(feed, file) for file in feed.files])
+        ]
         _check_columns(table, mine, parts)
+        fetched = [fetch(part, scratch) if part.reader else (part, 0, "") for part in parts]
+        parts = [part for part, _, _ in fetched]
         parts, found, known = _survey_all(parts, scratch, settings)
         rows[table] = _count(table, found, settings)
         rejected += [rejects(p, known, s) for p, s in zip(parts, found, strict=True)]
@@ -145,8 +155,9 @@ def _read(
         columns = [c.name for c in INPUT[table].columns if c.required or c.name in seen]
         frames = [kept(p, known, s, columns) for p, s in zip(parts, found, strict=True) if s.rows > s.rejected]
         tables[table] = pl.concat(frames) if frames else INPUT[table].empty().select(columns).lazy()
-        for p, s in zip(parts, found, strict=True):
-            size, digest = digests[p.file.path].result()
+        for p, s, (_, size, digest) in zip(parts, found, fetched, strict=True):
+            if not p.feed.query:
+                size, digest = digests[p.file.path].result()
             inputs.append(Input(table, p.file.name, s.rows, size, digest))
         notes += _notes(table, parts, found, known)
     if not any(rows[t].read for t in LINK_SOURCES if t in rows):
@@ -219,7 +230,7 @@ def _check_tables(feeds: Sequence[Feed]) -> None:
             f"the source has only {' and '.join(tables)}; at least one of {', '.join(LINK_SOURCES)} is needed"
         )
     for feed in feeds:
-        if not feed.files:
+        if not feed.files and feed.query is None:
             raise InputRefused(f"{feed.table}: the folder holds no file that can be read")
 
 
@@ -231,12 +242,13 @@ def _check_columns(table: str, feeds: Sequence[Feed], parts: Sequence[Part]) -> 
         if not names:
             continue  # empty files: no rows either
         found = f"the columns found are {_listed(sorted(names))}"
-        if not all(_is_name(n) for n in names):
+        if any(p.head for p in mine) and not all(_is_name(n) for n in names):
             found = "its first line does not look like a header"
         seen = {c for p in mine for c in p.seen} | set(feed.constant)
         for column, theirs in feed.columns.items():
             if column not in seen:
-                raise InputRefused(f"mapping file: [{table}] no file has the column {theirs!r}; {found}")
+                where = "the query gives no" if feed.query else "no file has the"
+                raise InputRefused(f"mapping file: [{table}] {where} column {theirs!r}; {found}")
         for column in INPUT[table].required:
             if column not in seen:
                 raise InputRefused(
