@@ -300,20 +300,23 @@ def assess(
 ) -> Assessed:
     """Weigh the coordinated hypothesis against every innocent one.
 
-    L(h) = share(h) * product over signals of P(level of the signal | h)
+    L(h) = 2^c(h) * share(h) * product over signals of P(level of the signal | h)
     score = beyond * L(coordinated) / sum over h of L(h)
 
-    beyond: the share of clusters of its size and strength that chance does not explain (chance.py), shape (clusters,).
-    group_shares: the shares of the hypotheses among groups (groups.py), which hold for clusters that are groups.
+    c: CALIBRATION_BITS for the coordinated hypothesis, 0 for all others. beyond: the share of clusters of its size and
+    strength that chance does not explain (chance.py, groups.py), shape (clusters,). group_shares: the shares of the
+    hypotheses among groups (groups.py), which hold for clusters that are groups; None: there are no groups.
 
     share(h), how common the hypothesis is among the clusters of this source, is estimated by expectation-maximisation:
     share(h) = (sum over clusters of P(h | its signals) + 50 * declared prior(h)) / (clusters + 50), 20 rounds from the
-    declared priors. So the same figures mean less in a source where nothing else looks coordinated.
+    declared priors, with c = 0. So the same figures mean less in a source where nothing else looks coordinated.
 
-    coordinated: score of at least 0.9 and at least three accounts; review: score of at least 0.1; explained otherwise, with
-    the innocent hypothesis that fits best. Where none of the signals applies that can tell innocent groups from one controller (a source with bare links), the hypothesis
-    is `unknown`, the score 0.5 * (1 - 2^(log2 N - bits)) and the assessment review: a person has to look.
-    Not checked: hypotheses nobody declared.
+    coordinated: score of at least COORDINATED_AT and at least three accounts; review: score of at least REVIEW_AT;
+    explained otherwise, with the innocent hypothesis that fits best. Where none of the signals applies that can tell
+    innocent groups from one controller (a source with bare links), the hypothesis is `unknown`, the score
+    0.5 * (1 - 2^(log2 N - bits)) and the assessment review: a person has to look.
+    Not checked: hypotheses nobody declared; whether signals are independent given the hypothesis, which the product takes
+    them to be.
     """
     hypotheses = _HYPOTHESES
     levels = _levels(view, measured)

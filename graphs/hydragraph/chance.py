@@ -118,7 +118,8 @@ def found_by_chance(graph: BipartiteGraph, evidence: Evidence, settings: Setting
 def blocks_by_chance(
     graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, ties: Ties, activity: Activity, settings: Settings
 ) -> tuple[NDArray[np.bool_], Chance]:
-    """Which clusters are blocks that no tie holds, shape (clusters,), and the blocks of a source without common moments.
+    """Which clusters are blocks (blocks.py) that no tie holds, shape (clusters,), and those of a source without common
+    moments.
 
     The same links, but each account's activity moved by days of its own (Activity.shifted), searched by the same steps
     among the accounts that are in no cluster held by ties. Nothing is searched where there is no such block.
@@ -128,11 +129,11 @@ def blocks_by_chance(
     label = clusters.label
     count = len(clusters.breaks)
     strong = (ties.net >= CORE_NET) & (label[ties.a] == label[ties.b]) & (label[ties.a] >= 0)
-    block = (np.bincount(label[ties.a[strong]], minlength=count) == 0) & ~clusters.loose
-    none = np.zeros(0)
+    untied = np.bincount(label[ties.a[strong]], minlength=count) == 0
+    block = untied & ~clusters.loose
     if not block.any():
-        return block, Chance(none.astype(np.int64), none)
-    free = (label < 0) | block[np.maximum(label, 0)]
+        return block, Chance(np.zeros(0, np.int64), np.zeros(0))
+    free = (label < 0) | untied[np.maximum(label, 0)]
     cores = renumber(np.where(free, -1, label))
     found, in_step = find_blocks(graph, cores, activity.shifted(free, settings.seed), SMALL_CORE)
     found[(found == cores) | ~free] = -1
