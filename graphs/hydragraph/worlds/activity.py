@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from hydragraph.worlds.draft import GRID, Draft, Floats, Ints, Ring, Rng
+from hydragraph.worlds.draft import GRID, ONE_OFF, Draft, Floats, Ints, Ring, Rng
+from hydragraph.worlds.hand_overs import hand_overs
 from hydragraph.worlds.scenarios import DAYS
 
 MICROSECONDS_A_DAY = 86_400_000_000
 MODELS = ("model-small", "model-medium", "model-large", "model-reasoning")
 STATUSES = np.array([200, 429, 400, 500, 529], np.int16)
-ONE_OFF = -2
-"""Template of a request that has a hash of its own."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class _Bursts:
     time: Floats  # days
     spread: Floats  # days: typical distance of a request from its burst's start
     limited: Floats  # probability that a request is refused for its rate
+    after: Ints  # the burst whose work this one takes over, -1: none
 
 
 class _Choices:
@@ -62,7 +62,7 @@ class _Choices:
 
 def generate(d: Draft, seeds: np.random.SeedSequence, events: int) -> Events:
     """About `events` requests of all planned accounts."""
-    people, rings, where, what, sizes = (np.random.default_rng(s) for s in seeds.spawn(5))
+    people, rings, where, what, sizes, limits = (np.random.default_rng(s) for s in seeds.spawn(6))
     column = d.accounts.column
     end = np.minimum(np.minimum(column("end"), column("closed")), DAYS)
     volume = column("volume") * np.clip((end - column("start")) / DAYS * 1.6, 0.12, 1.0)
@@ -71,13 +71,13 @@ def generate(d: Draft, seeds: np.random.SeedSequence, events: int) -> Events:
     parts = [_people_bursts(d, people, volume * scale, end)]
     for ring, seed_effort in zip(d.rings, effort, strict=True):
         parts.append(_ring_bursts(rings, ring, seed_effort * scale))
-    burst = np.concatenate(
-        [np.repeat(np.arange(len(b.time)), n) + s for (b, n), s in zip(parts, _starts(parts), strict=True)]
-    )
-    bursts = _Bursts(
-        *(np.concatenate([getattr(b, f) for b, _ in parts]) for f in ("account", "time", "spread", "limited"))
-    )
-    return _requests(d, where, what, sizes, bursts, burst, end)
+    starts = _starts(parts)
+    burst = np.concatenate([np.repeat(np.arange(len(b.time)), n) + s for (b, n), s in zip(parts, starts, strict=True)])
+    after = [np.where(b.after < 0, -1, b.after + s) for (b, _), s in zip(parts, starts, strict=True)]
+    drawn = {f: np.concatenate([getattr(b, f) for b, _ in parts]) for f in ("account", "time", "spread", "limited")}
+    bursts = _Bursts(**drawn, after=np.concatenate(after))
+    requests, burst = _requests(d, where, what, sizes, bursts, burst, end)
+    return _with_hand_overs(d, limits, requests, bursts, burst)
 
 
 def _starts(parts: list[tuple[_Bursts, Ints]]) -> Ints:
@@ -120,7 +120,8 @@ def _people_bursts(d: Draft, rng: Rng, expected: Floats, end: Floats) -> tuple[_
         np.repeat(bursts, count) * rng.random(int(count.sum())) ** 1.4
     ).astype(np.int64)
     inside = np.bincount(which, minlength=len(time))
-    return _Bursts(account, time, spread, np.minimum(0.004 + 0.0025 * inside, 0.2)), inside
+    limited = np.minimum(0.004 + 0.0025 * inside, 0.2)
+    return _Bursts(account, time, spread, limited, np.full(len(time), -1)), inside
 
 
 def _ring_bursts(rng: Rng, ring: Ring, expected: float) -> tuple[_Bursts, Ints]:
@@ -153,11 +154,15 @@ def _ring_bursts(rng: Rng, ring: Ring, expected: float) -> tuple[_Bursts, Ints]:
     follow = np.flatnonzero(handed[:-1] & single[1:]) + 1
     pause = rng.exponential(50 / 86400, len(follow)) + np.abs(rng.normal(0, 0.1 * ring.jitter / 24, len(follow)))
     time[follow], turn[follow] = time[follow - 1] + pause, (turn[follow - 1] + 1) % slots
+    after = np.full(bursts, -1)
+    after[follow] = follow - 1
     account = _on_duty(ring, turn, time)
     for _ in range(2):  # an empty slot's work goes to another one
         idle = np.flatnonzero(account < 0)
         account[idle] = _on_duty(ring, rng.integers(0, slots, len(idle)), time[idle])
     done = account >= 0
+    place = members + np.cumsum(done) - 1
+    after = np.where((after >= 0) & done[after], place[after], -1)[done]
     first = ring.start + np.minimum(rng.exponential(0.02, members), 0.3 * (last - ring.start))
     account = np.concatenate([ring.accounts, account[done]])
     time = np.concatenate([first, time[done]])
@@ -165,7 +170,7 @@ def _ring_bursts(rng: Rng, ring: Ring, expected: float) -> tuple[_Bursts, Ints]:
     spread = np.exp(np.log(60 / 86400) + 0.9 * rng.standard_normal(len(time)))
     inside = np.bincount(rng.integers(0, len(time), total), minlength=len(time))
     inside[:members] = np.maximum(inside[:members], 1)
-    return _Bursts(account, time, spread, limited), inside
+    return _Bursts(account, time, spread, limited, np.concatenate([np.full(members, -1), after])), inside
 
 
 def _on_duty(ring: Ring, slot: Ints, time: Floats) -> Ints:
@@ -177,8 +182,22 @@ def _on_duty(ring: Ring, slot: Ints, time: Floats) -> Ints:
     return np.where(filled, ring.accounts[row], -1)
 
 
-def _requests(d: Draft, where: Rng, what: Rng, sizes: Rng, bursts: _Bursts, burst: Ints, end: Floats) -> Events:
-    """Requests of the bursts (`burst`: the burst of each request), sorted by time."""
+def _with_hand_overs(d: Draft, rng: Rng, events: Events, bursts: _Bursts, burst: Any) -> Events:
+    """The requests with the refusals after which work goes on with another account (`burst`: the burst of each)."""
+    refused, time = hand_overs(
+        d, rng, time=events.time, burst=burst, key=events.key, template=events.template,
+        owner=bursts.account, after=bursts.after,
+    )  # fmt: skip
+    events.status[refused], events.output_tokens[refused] = STATUSES[1], 0
+    order = np.argsort(time, kind="stable")
+    moved = replace(events, time=time)
+    return Events(**{f.name: getattr(moved, f.name)[order] for f in fields(Events)})
+
+
+def _requests(
+    d: Draft, where: Rng, what: Rng, sizes: Rng, bursts: _Bursts, burst: Ints, end: Floats
+) -> tuple[Events, Any]:
+    """Requests of the bursts (`burst`: the burst of each request), sorted by time, and the burst of each of these."""
     time = bursts.time[burst] + bursts.spread[burst] * what.standard_exponential(len(burst))
     kept = np.flatnonzero(time < end[bursts.account[burst]])
     clock = np.floor(time[kept] * MICROSECONDS_A_DAY).astype(np.int64)
@@ -192,10 +211,11 @@ def _requests(d: Draft, where: Rng, what: Rng, sizes: Rng, bursts: _Bursts, burs
     key[what.random(len(key), np.float32) < 0.02] = -1
     template = _templates(d, what, bursts, accounts)
     model, status, tokens_in, tokens_out = _work(d, sizes, bursts, burst, template, accounts)
-    return Events(
+    events = Events(
         time=clock, account=bursts.account.astype(np.int32)[burst], key=key, site=site, host=host,
         template=template[burst], model=model, status=status, input_tokens=tokens_in, output_tokens=tokens_out,
     )  # fmt: skip
+    return events, burst
 
 
 def _pools(d: Draft, rng: Rng, bursts: _Bursts) -> Ints:

@@ -26,6 +26,8 @@ CARD_KINDS = ("card", "virtual_card", "prepaid", "invoice")
 
 GRID = 2.0
 """Value of `flat` that means: at regular steps, as a timer does."""
+ONE_OFF = -2
+"""Template of a request that has a hash of its own."""
 
 ACCOUNT_DEFAULTS: Mapping[str, float] = {
     "created": 0.0,  # days since the world began; negative: before
@@ -89,7 +91,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Ring:
-    """The accounts of one ring in the order of their slots, and how its work is handed out."""
+    """The accounts of one ring in the order of their slots, and how its work is handed out.
+
+    fail_over: share of handed bursts that are handed on because of a rate limit.
+    """
 
     accounts: Ints
     slot: Ints
@@ -99,6 +104,7 @@ class Ring:
     flat: float
     sync: float
     jitter: float
+    fail_over: float
     burst: float
     volume: float
 

@@ -83,6 +83,7 @@ def build_ring(d: Draft, rng: Rng, tactic: Tactic, size: int, provider: int) -> 
         Ring(
             accounts=who, slot=slot, start=start, end=end,
             phase=float(rng.uniform(0, 24)), flat=float(rng.uniform(0.6, 0.95)), sync=tactic.sync, jitter=tactic.jitter,
+            fail_over=tactic.fail_over,
             burst=float(1.4 + rng.gamma(2.0, 0.6)), volume=tactic.volume * float(np.exp(0.25 * rng.standard_normal())),
         )
     )  # fmt: skip

@@ -33,6 +33,8 @@ class Tactic:
     scripted: share of bursts with the ring's own templates; customers: share with resold customers' own templates.
     per_device: accounts per device; sync: share of bursts sent as simultaneous waves; jitter: hours (standard
         deviation) by which a burst of a wave, and an account of a creation batch, strays.
+    fail_over: share of the bursts handed from one slot to the next that are handed on because of a rate limit: the account
+        is refused, stops, and the next goes on within minutes.
     volume: requests per account relative to the average account; aged: share of accounts opened long before use.
     channels: cloud channels the ring is spread over; 1: direct only.
     """
@@ -62,6 +64,7 @@ class Tactic:
     per_device: float = 2.5
     sync: float = 0.5
     jitter: float = 0.05
+    fail_over: float = 0.5
     volume: float = 2.0
     aged: float = 0.35
     channels: int = 1
@@ -84,7 +87,7 @@ TACTICS: Mapping[str, Tactic] = MappingProxyType({
         ),
         Tactic(
             name="pooled_keys", meaning="many accounts behind one pool of API keys",
-            per_key=7.0, cards="own", per_device=1.5, size=50,
+            per_key=7.0, cards="own", per_device=1.5, size=50, fail_over=0.8,
         ),
         Tactic(
             name="few_at_a_time", meaning="few accounts at a time, each ban replaced within hours",
@@ -101,14 +104,15 @@ TACTICS: Mapping[str, Tactic] = MappingProxyType({
         Tactic(
             name="tiny_resellers", meaning="many rings of 3 to 8 accounts",
             size=5, spread=0.35, least=3, most=8, network="home", per_card=2.5, turnover=1.2, scripted=0.35, sync=0.2,
+            fail_over=0.25,
         ),
         Tactic(
             name="mixed_traffic", meaning="resold customers' own prompts beside scripted extraction",
-            scripted=0.2, customers=0.65, sync=0.25, size=60, volume=3.0,
+            scripted=0.2, customers=0.65, sync=0.25, size=60, volume=3.0, fail_over=0.8,
         ),
         Tactic(
             name="slow_jitter", meaning="slow operators with jitter",
-            jitter=14.0, volume=1.0, turnover=1.1, per_card=2.6, aged=0.6, sync=0.3,
+            jitter=14.0, volume=1.0, turnover=1.1, per_card=2.6, aged=0.6, sync=0.3, fail_over=0.0,
         ),
         Tactic(
             name="cloud_channels", meaning="a ring spread over third-party cloud channels",

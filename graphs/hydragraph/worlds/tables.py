@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from hydragraph.schema import INPUT, TIME
-from hydragraph.worlds.activity import MICROSECONDS_A_DAY, MODELS, ONE_OFF, Events
-from hydragraph.worlds.draft import CARD_KINDS, CHANNELS, LINK_KINDS, REASONS, Draft, Floats, Ints, Rng
+from hydragraph.worlds.activity import MICROSECONDS_A_DAY, MODELS, Events
+from hydragraph.worlds.draft import CARD_KINDS, CHANNELS, LINK_KINDS, ONE_OFF, REASONS, Draft, Floats, Ints, Rng
 from hydragraph.worlds.innocent import KIND
 from hydragraph.worlds.places import MANY, opaque, text4, text6
 from hydragraph.worlds.rings import CODE
