@@ -85,6 +85,13 @@ def refused() -> str:
     return code(sorted(schema.REFUSED_WORDS)) + "."
 
 
+def passed() -> str:
+    """What carries such a word and says nothing about people."""
+    things = code(sorted(schema.NAMED_THINGS))
+    others = code(sorted(schema.NOT_PEOPLE - {f"{thing}_name" for thing in schema.NAMED_THINGS}))
+    return f"- `name` right behind one of these: {things}.\n- {others}."
+
+
 def reasons() -> str:
     """Why a row is rejected, in the words of rejects.parquet."""
     of_values = (
@@ -299,7 +306,8 @@ def innocents() -> str:
 
 
 PARTS: dict[str, Callable[..., str]] = {
-    "inputs": inputs, "formats": formats, "kinds": kinds, "refused": refused, "reasons": reasons, "settings": knobs,
+    "inputs": inputs, "formats": formats, "kinds": kinds, "refused": refused, "passed": passed,
+    "reasons": reasons, "settings": knobs,
     "file": file, "outputs": outputs, "signal": signal, "hypotheses": hypotheses, "commands": commands,
     "library": library, "command-line": command_line, "constants": constants,
     "docstring": words,

@@ -14,13 +14,12 @@ from hydragraph.identifiers import (
     UNKNOWN_CHANCE_BITS,
     address_ranges,
     canonical_kind,
-    is_refused_kind,
     kind,
     mask,
     mask_value,
     normalise,
 )
-from hydragraph.schema import REFUSED_WORDS
+from hydragraph.naming import refused_word
 from hydragraph.settings import Settings
 
 SETTINGS = Settings()
@@ -76,7 +75,7 @@ def test_every_kind_is_declared_under_its_own_name_and_no_alias_twice():
     assert len(set(aliases)) == len(aliases)
     assert set(aliases).isdisjoint(KINDS)
     assert all(canonical_kind(alias) == k.name for k in KINDS.values() for alias in k.aliases.split())
-    assert not any(is_refused_kind(n) for n in [*aliases, *KINDS])
+    assert not any(refused_word(n) for n in [*aliases, *KINDS])
     assert all(k.title and k.chance_bits >= 0 for k in KINDS.values())
 
 
@@ -101,28 +100,6 @@ def test_what_strangers_share_easily_starts_lower():
 @example("İx")
 def test_naming_a_kind_never_fails_and_is_stable(name):
     assert canonical_kind(canonical_kind(name)) == canonical_kind(name) == kind(name).name
-    assert is_refused_kind(name) in (True, False)
-
-
-REFUSED = [
-    *("user_country", "Time Zone", "billing-country", "userTimeZone", "geo.country", "country2", "countries", "names"),
-    *("user_name", "account_name", "firstName", "firstname", "First Names", "dob", "dateOfBirth", "NAMEs", "sexes"),
-    *("nationalities", "ｃountry", "TZ", "userTZ", *sorted(REFUSED_WORDS)),
-]
-PASSED = [
-    *("hostname", "username", "filename", "usage", "page", "storage", "traces", "status", "address", "tls", "tweet"),
-    *("national_id", "device", "user_agent", "message_id", "sextant", "package", ""),
-]
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_who_people_are_is_refused(name):
-    assert is_refused_kind(name)
-
-
-@pytest.mark.parametrize("name", PASSED)
-def test_a_word_inside_another_word_is_not_refused(name):
-    assert not is_refused_kind(name)
 
 
 # ---------------------------------------------------------------- missing values

@@ -109,7 +109,7 @@ def test_refused_kinds_are_kept_but_set_aside(tmp_path: Path) -> None:
     source = open_source(tmp_path)
     assert source.rows["links"] == Rows(read=4, kept=4, rejected=0, set_aside=2)
     assert frame(source, "links")["kind"].to_list() == ["device", "hostname"]
-    assert source.notes == ("links: 2 rows set aside, because their kind says who people are: Country, 'first name'.",)
+    assert source.notes == ("links: 2 rows set aside, because their kind says who people are: country, first_name.",)
 
 
 def test_progress_is_told_before_each_table(tmp_path: Path) -> None:

@@ -132,31 +132,6 @@ def test_a_second_run_differs_in_its_times_only(tmp_path: Path, world: Path, cas
     assert [s["name"] for s in again.manifest["stages"]] == [s["name"] for s in case.manifest["stages"]]
 
 
-def test_who_people_are_changes_no_byte(tmp_path: Path, case: hg.Case, frames: dict[str, pl.DataFrame]) -> None:
-    rng = np.random.default_rng(3)
-    # rings would stand out: every account of a cluster says the same
-    everyone = frames["accounts"]["account_id"]
-    cluster = dict(case.accounts.select("account_id", "cluster_id").iter_rows())
-    words = np.array([cluster.get(a) or f"land-{i % 7}" for i, a in enumerate(everyone)])
-    for version in range(2):
-        said = dict(zip(everyone, words.tolist(), strict=True))
-        country = pl.col("account_id").replace_strict(said)
-        kinds = ["name", "Language", "user country", "Time Zone"] * everyone.len()
-        people = pl.DataFrame({"account_id": everyone, "kind": kinds[: everyone.len()], "value": words})
-        tables = {
-            **frames,
-            "accounts": frames["accounts"].with_columns(country=country, name=country),
-            "events": frames["events"].with_columns(country=country, locale=country),
-            "links": pl.concat([frames["links"], people], how="diagonal"),
-        }
-        source = source_of(tmp_path / f"source-{version}", **tables)
-        found = analyze(source, tmp_path / f"case-{version}")
-        assert digests(found) == digests(case)
-        assert found.manifest["rows"]["links"]["set_aside"] == everyone.len()
-        assert any("country" in note for note in found.manifest["notes"])
-        words = rng.permutation(words)
-
-
 # --- what it finds
 
 

@@ -8,14 +8,13 @@ as a number (00123 is not 123).
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import polars as pl
 
 from hydragraph.addresses import read_ranges
-from hydragraph.schema import REFUSED_WORDS
+from hydragraph.naming import folded, words_of
 from hydragraph.settings import Settings
 
 HIDDEN = "…"
@@ -297,22 +296,10 @@ _NAMES = {alias: k.name for k in KINDS.values() for alias in (k.name, *k.aliases
 def canonical_kind(name: str) -> str:
     """The one spelling of a kind: lower case, words joined by '_', aliases resolved ('E-Mail' -> email, 'ip' ->
     ip_range, 'deviceId' -> device). An unknown kind keeps its own name. Never raises."""
-    plain = "_".join(re.findall(r"[^\W_]+", _folded(name)))
+    plain = "_".join(re.findall(r"[^\W_]+", folded(name)))
     if plain in _NAMES:
         return _NAMES[plain]
-    return _NAMES.get("_".join(_words(name)), plain)
-
-
-def is_refused_kind(name: str) -> bool:
-    """Whether a name says who people are: one of schema.REFUSED_WORDS, singular or plural, as a word of its own
-    ('user_country', 'Time Zone', 'billingCountry', 'firstname'), not inside another word ('hostname', 'usage')."""
-    joined = {w.replace("_", "") for w in REFUSED_WORDS}
-    for words in (_words(name), re.findall(r"[^\W_]+", _folded(name))):
-        for start in range(len(words)):
-            for end in range(start + 1, min(start + 4, len(words) + 1)):
-                if not joined.isdisjoint(_singulars("".join(words[start:end]))):
-                    return True
-    return False
+    return _NAMES.get("_".join(words_of(name)), plain)
 
 
 def kind(name: str) -> Kind:
@@ -322,21 +309,6 @@ def kind(name: str) -> Kind:
 
 
 _kind = kind  # the functions below have a parameter of that name
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower())
-
-
-def _words(name: str) -> list[str]:
-    """The words of a name, lower-cased; they part at anything but letters, at digits and inside camelCase."""
-    parted = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3 \2\4", unicodedata.normalize("NFKC", name))
-    return re.findall(r"[^\W\d_]+|\d+", _folded(parted))
-
-
-def _singulars(word: str) -> set[str]:
-    ends = (("s", ""), ("es", ""), ("ies", "y"))
-    return {word} | {word.removesuffix(end) + instead for end, instead in ends if word.endswith(end)}
 
 
 # ---------------------------------------------------------------- columns of values

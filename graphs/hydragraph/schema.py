@@ -156,6 +156,9 @@ INPUT: dict[str, Table] = {
     )
 }
 
+EVIDENCE_KINDS = ("links", "ranges")
+"""Tables whose column `kind` says what counts for or against accounts belonging together."""
+
 LINK_SOURCES = ("api_keys", "payments", "events", "links")
 """A source holds at least one of these; the others only help."""
 
@@ -335,31 +338,34 @@ EVENTS = ("appeared", "grew", "shrank", "merged", "split", "gone", "kept")
 """What becomes of a cluster between two runs. merged: most of the previous cluster is in one that goes by another id;
 split: the cluster comes from a previous one whose id it does not carry; kept: as many members as before."""
 
-REFUSED_WORDS = frozenset(
-    {
-        "country",
-        "nationality",
-        "language",
-        "locale",
-        "timezone",
-        "time_zone",
-        "tz",
-        "name",
-        "first_name",
-        "last_name",
-        "full_name",
-        "surname",
-        "ethnicity",
-        "religion",
-        "race",
-        "gender",
-        "sex",
-        "citizenship",
-        "birthplace",
-        "dob",
-        "date_of_birth",
-        "birthday",
-        "age",
-    }
-)
-"""Words for who people are. A kind of evidence that carries one of them is never read as evidence."""
+REFUSED_WORDS = frozenset({
+    "country", "nation", "nationality", "citizen", "citizenship", "iso_3166",
+    "language", "lang", "mother_tongue", "iso_639", "locale",
+    "timezone", "time_zone", "tz", "tzid", "tzinfo", "tzname", "tz_offset", "utc_offset", "gmt_offset",
+    "name", "first_name", "last_name", "full_name", "given_name", "family_name", "middle_name", "maiden_name",
+    "display_name", "real_name", "legal_name", "nickname", "forename", "surname",
+    "gender", "sex", "sexual", "pronoun", "marital",
+    "ethnicity", "ethnic", "race", "racial", "caste", "religion", "religious", "disability",
+    "birth", "birthplace", "birthday", "birth_date", "birth_year", "date_of_birth", "year_of_birth", "dob", "yob", "age",
+})  # fmt: skip
+"""Words for who people are. A column that carries one of them is not read, rows of such a kind are set aside, and a mapping
+that names one is refused."""
+
+NAMED_THINGS = frozenset({
+    "app", "application", "bank", "bot", "brand", "browser", "bucket", "carrier", "channel", "cluster", "company",
+    "computer", "container", "device", "domain", "event", "file", "host", "image", "isp", "issuer", "key", "machine",
+    "merchant", "model", "network", "org", "organisation", "organization", "package", "plan", "process", "product",
+    "program", "project", "provider", "queue", "server", "service", "table", "template", "tool", "topic", "vendor",
+    "workspace",
+})  # fmt: skip
+"""Things whose names are not people's: a name right behind one of these words (`device_name`) is not refused."""
+
+NOT_PEOPLE = frozenset({
+    *(f"{thing}_name" for thing in NAMED_THINGS),
+    "name_server", "account_age", "cache_age", "card_age", "device_age", "domain_age", "key_age", "max_age", "session_age",
+    "language_model", "programming_language", "race_condition",
+})  # fmt: skip
+"""What carries a word of REFUSED_WORDS and says nothing about people."""
+
+WHOLE_WORDS = frozenset({"locale", "nation"})
+"""Words of REFUSED_WORDS that other words hold by chance (local e-mail, destination), however long they are."""

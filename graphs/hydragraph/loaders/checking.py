@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from hydragraph.identifiers import IP_RANGE, address_ranges, canonical_kind, is_refused_kind
+from hydragraph.identifiers import IP_RANGE, address_ranges, canonical_kind
 from hydragraph.loaders.columns import (
     BLANK,
     NO_VALUE,
@@ -21,7 +21,8 @@ from hydragraph.loaders.columns import (
 from hydragraph.loaders.lines import ROW_FAULTS
 from hydragraph.loaders.scan import Part
 from hydragraph.loaders.slow import FAULT, ROW
-from hydragraph.schema import INPUT, OUTPUT
+from hydragraph.naming import refused_word
+from hydragraph.schema import EVIDENCE_KINDS, INPUT, OUTPUT
 from hydragraph.settings import Settings
 
 _CODE = "number of the fault"
@@ -33,8 +34,8 @@ _DOUBTFUL = r"^(?:[\[{]|true$|false$|-?[0-9]{20,}$|-?[0-9]+\.[0-9]+$|-?[0-9.]+[e
 
 @dataclass(frozen=True)
 class Known:
-    """What only the whole table can tell: addresses that cannot be read, kinds of links (as the source writes them)
-    that are refused as evidence, and kinds that are address ranges."""
+    """What only the whole table can tell: addresses that cannot be read, kinds (as the source writes them) that are
+    refused as evidence, and kinds of links that are address ranges."""
 
     unreadable: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
@@ -45,7 +46,7 @@ class Known:
 class Survey:
     """What one pass over a part found. faults: rows by (column, reason), column '' for the whole row; aside: kept rows
     that are left out; blanks: texts that are to be null, by column; filled: columns that hold any value; doubtful:
-    polars may have misread JSON; odd: addresses that need a closer look; kinds: spellings of the kinds of links."""
+    polars may have misread JSON; odd: addresses that need a closer look; kinds: spellings of the kinds of evidence."""
 
     rows: int
     faults: Mapping[tuple[str, str], int]
@@ -75,7 +76,7 @@ def survey(part: Part, known: Known) -> Survey:
     if odd is not None:
         value, where = odd
         wanted["odd"] = value.filter(where).unique().implode()
-    if part.feed.table == "links" and "kind" in part.columns:
+    if part.feed.table in EVIDENCE_KINDS and "kind" in part.columns:
         wanted["kinds"] = pl.col("kind").cast(pl.String).drop_nulls().unique().implode()
     if part.file.format == "ndjson":
         wanted |= {f"filled {c}": pl.col(c).count() for c in part.columns}
@@ -129,7 +130,7 @@ def learn(surveys: Iterable[Survey], known: Known, settings: Settings) -> Known:
     kinds = sorted({k for s in surveys for k in s.kinds})
     odd = pl.concat([s.odd for s in surveys]).unique().sort() if surveys else pl.Series(dtype=pl.String)
     unreadable = odd.filter(address_ranges(odd, settings)["reason"].is_not_null()) if len(odd) else odd
-    refused = [k for k in kinds if is_refused_kind(k)]
+    refused = [k for k in kinds if refused_word(k)]
     return Known(
         unreadable=tuple(unreadable),
         refused=tuple(refused),

@@ -46,12 +46,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hydragraph.errors import InputRefused
-from hydragraph.identifiers import is_refused_kind
 from hydragraph.loaders.files import Query, table_name
-from hydragraph.schema import INPUT
+from hydragraph.naming import refused_word
+from hydragraph.schema import EVIDENCE_KINDS, INPUT
 
 _Text = Annotated[str, Field(min_length=1)]
 _POSTGRESQL = re.compile(r"postgres(?:ql)?://")
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
+_NAMES = re.compile(r"\w+\b(?!\s*\()")  # what stands before a bracket is a function: age(), timezone()
 
 
 class Entry(BaseModel):
@@ -148,6 +150,11 @@ def _check(entry: Entry, table: str) -> None:
         raise InputRefused(f"mapping file: [{table}] a database needs a query, and a query a database")
     if entry.separator is not None and places not in ([], ["files"]):
         raise InputRefused(f"mapping file: [{table}] a separator is for files only")
+    personal = sorted({word for word in map(refused_word, _NAMES.findall(_LITERAL.sub("", entry.query or ""))) if word})
+    if personal:
+        raise InputRefused(
+            f"mapping file: [{table}] query speaks of {', '.join(personal)}: who people are is never evidence; leave it out"
+        )
     for column in (*entry.columns, *entry.constant):
         if column not in known.names:
             raise InputRefused(
@@ -156,7 +163,7 @@ def _check(entry: Entry, table: str) -> None:
     for column, theirs in entry.columns.items():
         if column in entry.constant:
             raise InputRefused(f"mapping file: [{table}] {column} is mapped to a column and constant as well")
-        if is_refused_kind(theirs):
+        if refused_word(theirs):
             raise InputRefused(
                 f"mapping file: [{table}] {column} = {theirs!r}: who people are is never evidence; map another column"
             )
@@ -165,7 +172,7 @@ def _check(entry: Entry, table: str) -> None:
             raise InputRefused(f"mapping file: [{table}] {column} cannot be constant; only columns of plain text can")
         if not value.strip():
             raise InputRefused(f"mapping file: [{table}] constant {column} is empty")
-        if table == "links" and column == "kind" and is_refused_kind(value):
+        if table in EVIDENCE_KINDS and column == "kind" and refused_word(value):
             raise InputRefused(
                 f"mapping file: [{table}] kind {value!r}: who people are is never evidence; map another kind"
             )

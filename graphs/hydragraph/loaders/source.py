@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from hydragraph.errors import InputRefused
-from hydragraph.identifiers import is_refused_kind
 from hydragraph.loaders.checking import Known, Survey, kept, learn, rejects, survey
 from hydragraph.loaders.files import Feed, File, find_feeds
 from hydragraph.loaders.queries import fetch, open_query
@@ -27,6 +26,7 @@ from hydragraph.loaders.scan import (
     open_part,
     without_blank_lines,
 )
+from hydragraph.naming import refused_word
 from hydragraph.schema import INPUT, LINK_SOURCES, OUTPUT
 from hydragraph.settings import Settings
 
@@ -275,19 +275,19 @@ def _count(table: str, found: Sequence[Survey], settings: Settings) -> Rows:
 
 def _notes(table: str, parts: Sequence[Part], found: Sequence[Survey], known: Known) -> list[str]:
     unread = {n for p in parts for n in p.unread}
-    personal = {n for n in unread if is_refused_kind(n)}
+    personal = {n for n in unread if refused_word(n)}
     notes = []
     if unread - personal:
         notes.append(f"{table}: columns not read, because they are not declared: {_listed(sorted(unread - personal))}.")
     if personal:
         notes.append(f"{table}: columns that say who people are, never read: {_listed(sorted(personal))}.")
-    empty = sum(s.aside for p, s in zip(parts, found, strict=True) if "kind" in p.feed.constant)
-    refused = sum(s.aside for s in found) - empty
+    refused = sum(s.aside for p, s in zip(parts, found, strict=True) if "kind" in p.columns)
     if refused:
-        notes.append(
-            f"{table}: {refused} rows set aside, because their kind says who people are: {_listed(known.refused)}."
-        )
-    if table == "links" and empty:
+        # the words of the schema: what stands in a column of the source may be a value gone astray
+        words = sorted({word for word in map(refused_word, known.refused) if word})
+        notes.append(f"{table}: {refused} rows set aside, because their kind says who people are: {', '.join(words)}.")
+    empty = sum(s.aside for s in found) - refused
+    if empty:
         notes.append(f"{table}: {empty} rows set aside, because they hold no value of the kind the mapping gives.")
     return notes
 
