@@ -25,6 +25,7 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.chance import found_by_chance
 from hydragraph.communities import find_clusters
 from hydragraph.evidence import weigh
+from hydragraph.limits import Limits, read_limits
 from hydragraph.links import read_links
 from hydragraph.loaders import open_source
 from hydragraph.settings import Settings
@@ -73,6 +74,8 @@ def _not_attached(
     return label, np.zeros(len(label))
 
 
+_OF_TIME = ("synchrony", "hand_off")
+
 _PATCHES: dict[str, tuple[tuple[object, str, object], ...]] = {
     "calibration": ((hydragraph.evidence, "_LARGEST_SHIFT", 0.0),),
     "discounts": (
@@ -91,7 +94,7 @@ _PATCHES: dict[str, tuple[tuple[object, str, object], ...]] = {
 
 
 def accused(
-    graph: BipartiteGraph, activity: Activity | None, without: str | None = None
+    graph: BipartiteGraph, activity: Activity, limits: Limits, without: str | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Cluster of each account, -1 for none, and whether it is accused, as `analyze` finds them but for one part."""
     settings = Settings()
@@ -103,14 +106,14 @@ def accused(
             evidence = replace(evidence, further=evidence.bits)
         times = None if without == "time" else activity
         clusters = find_clusters(graph, evidence, find_ties(graph, evidence, times), times)
-        view = look(graph, evidence, clusters, activity)
+        view = look(graph, evidence, clusters, activity, limits)
         chance = found_by_chance(graph, evidence, settings).expected(clusters)
         if without == "chance":
             chance = np.zeros_like(chance)
         if without == "hypotheses":
             chosen = (view.size >= SMALLEST_LEAD) & (chance < 1)
         else:
-            measured = {n: m for n, m in measure(view).items() if (without, n) != ("time", "synchrony")}
+            measured = {n: m for n, m in measure(view).items() if without != "time" or n not in _OF_TIME}
             chosen = np.array([a == "coordinated" for a in assess(view, measured, chance).assessment], bool)
     return clusters.label, (clusters.label >= 0) & np.append(chosen, False)[clusters.label]
 
@@ -119,9 +122,10 @@ def ablations(source: Path) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np
     """EVERYTHING and each of PARTS taken out: its name, the cluster of each account by id, whether it is accused."""
     graph, requests, limits = read_links(open_source(source), Settings())
     activity = read_activity(requests, graph.accounts.height)
-    yield EVERYTHING, *accused(graph, activity)
+    met = read_limits(limits, requests, activity)
+    yield EVERYTHING, *accused(graph, activity, met)
     for part in PARTS:
-        yield part, *accused(graph, activity, part)
+        yield part, *accused(graph, activity, met, part)
 
 
 def ablation_section(worlds: Iterable[tuple[str, Mapping[str, Counts]]]) -> str:

@@ -71,7 +71,7 @@ def measured(**signals: float | list[float]) -> dict[str, Measured]:
     out = {}
     for name, given_ in signals.items():
         figure = np.atleast_1d(np.array(given_, float))
-        tested = name in {"bans", "creation_burst", "replacement"}
+        tested = name in {"bans", "creation_burst", "replacement", "hand_off"}
         out[name] = Measured(np.full(len(figure), 0.5), 0.1, figure) if tested else Measured(figure, 0.1)
     return out
 
@@ -199,7 +199,7 @@ def test_levels_begin_at_their_cuts(monkeypatch: pytest.MonkeyPatch, signal: str
     monkeypatch.setattr(module, "_DISCERNING", frozenset({signal}))
     values = np.array([cut * side for cut in cuts for side in (0.999, 1.0)])
     number = len(values)
-    if signal in {"bans", "creation_burst", "replacement"}:
+    if signal in {"bans", "creation_burst", "replacement", "hand_off"}:
         given_ = Measured(np.full(number, 0.5), 0.1, 10.0 ** -(values + 1e-9))
     elif signal in {"range_breadth", "synchrony"}:
         given_ = Measured(values * 4, 4.0)
@@ -305,13 +305,13 @@ def test_groups_do_not_change_the_shares_of_others() -> None:
 
 
 share = st.floats(0, 1) | st.just(float("nan"))
-SHARES = sorted(set(CUTS) - {SIZE, "bans", "creation_burst", "replacement", "range_breadth"})
+SHARES = sorted(set(CUTS) - {SIZE, "bans", "creation_burst", "replacement", "hand_off", "range_breadth"})
 
 
 @example_settings(max_examples=60, deadline=None)
 @given(
     shares=st.fixed_dictionaries({}, optional=dict.fromkeys(SHARES, share)),
-    tested=st.fixed_dictionaries({}, optional={s: st.floats(0, 1) for s in ("bans", "creation_burst", "replacement")}),
+    tested=st.fixed_dictionaries({}, optional={s: st.floats(0, 1) for s in ("bans", "creation_burst", "replacement", "hand_off")}),
     size=st.integers(2, 60),
     beyond=st.floats(0, 1),
 )

@@ -17,6 +17,7 @@ from hand import graph_of
 from hydragraph.assess import CUTS, SIZE
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import weigh
+from hydragraph.limits import Limits, no_limits
 from hydragraph.schema import OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.signals import SIGNALS, Measured, View, measure, signal_table
@@ -24,6 +25,7 @@ from hydragraph.signals.clock import quiet_share
 from hydragraph.signals.synchrony import coincidences, timetable
 from hydragraph.signals.view import HOURS
 from hydragraph.tails import binomial_tail, poisson_tail
+from test_hand_off import limits_of
 from written import clusters_of, day
 
 Uses = Mapping[tuple[str, str], Iterable[str]]
@@ -37,6 +39,7 @@ def view_of(
     also: Iterable[str] = (),
     hours: Mapping[str, list[int]] | None = None,
     begins: Mapping[str, list[int]] | None = None,
+    limits: Limits | None = None,
     **columns: Mapping[str, Any],
 ) -> View:
     """The view of a graph: each text in `clusters` names its members, one letter each; `columns` fill the accounts."""
@@ -63,6 +66,7 @@ def view_of(
         hours=np.array([(hours or {})[a] for a in told], np.int64).reshape(-1, HOURS),
         hours_of=np.array([names.to_list().index(a) for a in told], np.int64),
         begins=(account, slot),
+        limits=limits or no_limits(),
     )
 
 
@@ -310,7 +314,7 @@ def test_a_source_gives_the_signals_it_has_columns_for() -> None:
     assert measure(view_of({("device", "d"): "ab"}, [])) == {}
     everything = view_of(
         {(k, "1"): "ab" for k in ("payment", "api_key", "template", "ip_range", "device")}, ["ab"],
-        hours={"a": [9] * 24}, begins={"a": [1]},
+        hours={"a": [9] * 24}, begins={"a": [1]}, limits=limits_of({"a": [0, 500], "b": [100]}, {"a": [(0, 5), (500, 501)]}),
         created_at=opened(a=1, b=2), closed_at=opened(a=4), close_reason={"a": "banned"},
         org_id={"a": "firm"}, first_seen=opened(a=1, b=5), last_seen=opened(a=3, b=6), events={"a": 3, "b": 4},
     )  # fmt: skip

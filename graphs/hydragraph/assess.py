@@ -33,19 +33,20 @@ CUTS: dict[str, tuple[float, ...]] = {
     "bans": (1.3, 4.0, 10.0),
     "creation_burst": (2.0, 5.0),
     "replacement": (1.3, 3.0),
+    "hand_off": (1.3, 4.0),
     "even_load": (0.65, 0.8),
     "synchrony": (1.5, 3.0, 10.0),
     "centre": (0.25, 0.5),
 }
 """Where the levels of a signal above the lowest begin: of its value; of value / baseline for range_breadth and synchrony;
-of -log10 p for bans, creation_burst and replacement."""
+of -log10 p for bans, creation_burst, replacement and hand_off."""
 
 _RELATIVE = frozenset({"range_breadth", "synchrony"})
-_TESTED = frozenset({"bans", "creation_burst", "replacement"})
+_TESTED = frozenset({"bans", "creation_burst", "replacement", "hand_off"})
 
 _DISCERNING = frozenset({
     "one_place", "one_payer", "one_organisation", "round_the_clock", "bans", "creation_burst", "replacement",
-    "synchrony",
+    "hand_off", "synchrony",
 })  # fmt: skip
 """Signals that can tell an innocent group from one controller; without any of them a person has to."""
 
@@ -92,6 +93,7 @@ COORDINATED = Hypothesis(
         "bans": (0.35, 0.2, 0.2, 0.25),
         "creation_burst": (0.5, 0.18, 0.32),
         "replacement": (0.4, 0.2, 0.4),
+        "hand_off": (0.7, 0.1, 0.2),
         "even_load": (0.2, 0.2, 0.6),
         "synchrony": (0.45, 0.2, 0.15, 0.2),
         "centre": (0.08, 0.12, 0.8),
@@ -116,6 +118,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "bans": (0.98, 0.015, 0.0045, 0.0005),
             "creation_burst": (0.93, 0.055, 0.015),
             "replacement": (0.85, 0.12, 0.03),
+            "hand_off": (0.9, 0.06, 0.04),
             "even_load": (0.7, 0.2, 0.1),
             "synchrony": (0.95, 0.025, 0.015, 0.01),
             "centre": (0.001, 0.009, 0.99),
@@ -138,6 +141,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "bans": (0.97, 0.02, 0.009, 0.001),
             "creation_burst": (0.75, 0.05, 0.2),
             "replacement": (0.8, 0.17, 0.03),
+            "hand_off": (0.93, 0.05, 0.02),
             "even_load": (0.8, 0.13, 0.07),
             "synchrony": (0.93, 0.04, 0.02, 0.01),
             "centre": (0.005, 0.03, 0.965),
@@ -160,6 +164,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "bans": (0.97, 0.02, 0.009, 0.001),
             "creation_burst": (0.75, 0.15, 0.1),
             "replacement": (0.85, 0.13, 0.02),
+            "hand_off": (0.94, 0.04, 0.02),
             "even_load": (0.8, 0.13, 0.07),
             "synchrony": (0.93, 0.05, 0.015, 0.005),
             "centre": (0.005, 0.03, 0.965),
@@ -182,6 +187,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "bans": (0.97, 0.02, 0.009, 0.001),
             "creation_burst": (0.1, 0.1, 0.8),
             "replacement": (0.9, 0.08, 0.02),
+            "hand_off": (0.94, 0.04, 0.02),
             "even_load": (0.65, 0.25, 0.1),
             "synchrony": (0.6, 0.2, 0.15, 0.05),
             "centre": (0.01, 0.05, 0.94),
@@ -204,6 +210,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "bans": (0.95, 0.04, 0.009, 0.001),
             "creation_burst": (0.92, 0.06, 0.02),
             "replacement": (0.9, 0.08, 0.02),
+            "hand_off": (0.95, 0.04, 0.01),
             "even_load": (0.85, 0.1, 0.05),
             "synchrony": (0.95, 0.04, 0.007, 0.003),
             "centre": (0.02, 0.08, 0.9),
@@ -226,6 +233,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "bans": (0.97, 0.02, 0.009, 0.001),
             "creation_burst": (0.85, 0.1, 0.05),
             "replacement": (0.95, 0.04, 0.01),
+            "hand_off": (0.8, 0.1, 0.1),
             "even_load": (0.5, 0.2, 0.3),
             "synchrony": (0.3, 0.2, 0.3, 0.2),
             "centre": (0.01, 0.04, 0.95),
@@ -248,6 +256,7 @@ INNOCENT: tuple[Hypothesis, ...] = (
             "bans": (0.95, 0.04, 0.009, 0.001),
             "creation_burst": (0.85, 0.07, 0.08),
             "replacement": (0.9, 0.08, 0.02),
+            "hand_off": (0.95, 0.04, 0.01),
             "even_load": (0.6, 0.2, 0.2),
             "synchrony": (0.45, 0.2, 0.2, 0.15),
             "centre": (0.2, 0.1, 0.7),

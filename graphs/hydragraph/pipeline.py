@@ -25,6 +25,7 @@ from hydragraph.decisions import add_decisions, read_decisions
 from hydragraph.evidence import Evidence, weigh
 from hydragraph.groups import find_groups
 from hydragraph.identifiers import kind as kind_of
+from hydragraph.limits import read_limits
 from hydragraph.lineage import find_lineage, lineage_table
 from hydragraph.links import read_links
 from hydragraph.loaders import Source, open_source
@@ -103,7 +104,8 @@ def analyze(
     by_chance = pool.submit(found_by_chance, graph, evidence, settings)
     with stages.stage("activity"):
         activity = read_activity(requests, graph.accounts.height)
-        del requests
+        met = read_limits(limits, requests, activity)
+        del requests, limits
     with stages.stage("ties"):
         ties = find_ties(graph, evidence, activity)
     with stages.stage("clusters"):
@@ -114,7 +116,7 @@ def analyze(
     with stages.stage("stability"):
         stability = core_stability(graph, evidence, clusters, settings.seed)
     with stages.stage("signals"):
-        view = look(graph, evidence, clusters, activity)
+        view = look(graph, evidence, clusters, activity, met)
         measured = measure(view)
     with stages.stage("chance"):
         block, blocks = blocks_by_chance(graph, evidence, clusters, ties, activity, settings)
@@ -127,7 +129,7 @@ def analyze(
     assessed = reviewed.assessed
     with stages.stage("lineage"):
         lineage = lineage_table(graph, clusters.label, find_lineage(graph, clusters.label, activity), ids)
-    del view, activity
+    del view, activity, met
     with stages.stage("takedown"):
         takedown = takedown_table(graph, evidence, clusters, assessed.assessment, ids, settings)
     with stages.stage("case"):

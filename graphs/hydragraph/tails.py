@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def binomial_tail(least: NDArray[np.int64], number: NDArray[np.int64], share: float) -> NDArray[np.float64]:
+def binomial_tail(
+    least: NDArray[np.int64], number: NDArray[np.int64], share: float | NDArray[np.float64]
+) -> NDArray[np.float64]:
     """P(at least `least` of `number`) for a binomial law, element by element: the regularised incomplete beta function."""
     from scipy.special import betainc
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hydragraph.schema import OUTPUT
 from hydragraph.signals.centre import CENTRE
 from hydragraph.signals.clock import ROUND_THE_CLOCK
+from hydragraph.signals.hand_off import HAND_OFF
 from hydragraph.signals.lives import BANS, CREATION_BURST, REPLACEMENT
 from hydragraph.signals.payer import ONE_ORGANISATION, ONE_PAYER
 from hydragraph.signals.place import ONE_PLACE, RANGE_BREADTH
@@ -25,7 +26,7 @@ SIGNALS: dict[str, Signal] = {
     for s in (
         PAYMENT_REUSE, KEY_SHARING, TEMPLATE_REUSE, RANGE_REUSE, OTHER_REUSE, ONE_PLACE, RANGE_BREADTH, ONE_PAYER,
         ONE_ORGANISATION, ROUND_THE_CLOCK, BANS, CREATION_BURST, REPLACEMENT, EVEN_LOAD,
-        SYNCHRONY, CENTRE,
+        SYNCHRONY, HAND_OFF, CENTRE,
     )
 }  # fmt: skip
 

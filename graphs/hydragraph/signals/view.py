@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.communities import Clusters
 from hydragraph.evidence import Evidence
+from hydragraph.limits import Limits, no_limits
 from hydragraph.runs import changes
 
 HOURS = 24
@@ -41,6 +42,7 @@ class View:
     hours: requests by hour of day (UTC) of each account looked at, shape (looked, 24); hours_of: its account code.
         Cluster members and a sample of the other accounts as a baseline. Empty without events.
     begins: account code and 5-minute slot of the beginning of every burst of the accounts looked at.
+    limits: which of these bursts met a rate limit; empty where the source has no status.
     """
 
     graph: BipartiteGraph
@@ -49,6 +51,7 @@ class View:
     hours: NDArray[np.int64]
     hours_of: NDArray[np.int64]
     begins: tuple[NDArray[np.int64], NDArray[np.int64]]
+    limits: Limits = field(default_factory=no_limits)
 
     @cached_property
     def count(self) -> int:
@@ -103,7 +106,9 @@ class View:
         return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
-def look(graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, activity: Activity) -> View:
+def look(
+    graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, activity: Activity, limits: Limits | None = None
+) -> View:
     """The view of a partition, with the hours of members and of a baseline sample of the others."""
     label = clusters.label
     active = graph.accounts["events"].to_numpy() > 0
@@ -114,4 +119,5 @@ def look(graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, activity
     looked = np.zeros(graph.accounts.height, bool)
     looked[wanted] = True
     kept = looked[account]
-    return View(graph, evidence, clusters, activity.hours(wanted), wanted, (account[kept], slot[kept]))
+    begins, limits = (account[kept], slot[kept]), (limits or no_limits()).of(looked)
+    return View(graph, evidence, clusters, activity.hours(wanted), wanted, begins, limits)
