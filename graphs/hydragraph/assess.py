@@ -80,23 +80,23 @@ COORDINATED = Hypothesis(
     "coordinated", "one controller behind accounts that look independent", 0.06,
     {
         SIZE: (0.4, 0.42, 0.18),
-        "payment_reuse": (0.25, 0.1, 0.65),
-        "key_sharing": (0.88, 0.04, 0.08),
-        "template_reuse": (0.3, 0.05, 0.65),
-        "range_reuse": (0.43, 0.25, 0.32),
-        "other_reuse": (0.25, 0.1, 0.65),
-        "one_place": (0.6, 0.25, 0.15),
-        "one_payer": (0.52, 0.2, 0.28),
+        "payment_reuse": (0.3, 0.1, 0.6),
+        "key_sharing": (0.84, 0.05, 0.11),
+        "template_reuse": (0.34, 0.05, 0.61),
+        "range_reuse": (0.47, 0.2, 0.33),
+        "other_reuse": (0.27, 0.1, 0.63),
+        "one_place": (0.66, 0.22, 0.12),
+        "one_payer": (0.6, 0.2, 0.2),
         "one_organisation": (0.95, 0.04, 0.01),
-        "round_the_clock": (0.35, 0.5, 0.15),
-        "range_breadth": (0.15, 0.25, 0.35, 0.25),
-        "bans": (0.35, 0.2, 0.2, 0.25),
-        "creation_burst": (0.5, 0.18, 0.32),
-        "replacement": (0.4, 0.2, 0.4),
+        "round_the_clock": (0.38, 0.47, 0.15),
+        "range_breadth": (0.22, 0.23, 0.32, 0.23),
+        "bans": (0.42, 0.2, 0.2, 0.18),
+        "creation_burst": (0.56, 0.17, 0.27),
+        "replacement": (0.5, 0.18, 0.32),
         "hand_off": (0.7, 0.1, 0.2),
-        "even_load": (0.2, 0.2, 0.6),
-        "synchrony": (0.45, 0.2, 0.15, 0.2),
-        "centre": (0.08, 0.12, 0.8),
+        "even_load": (0.22, 0.2, 0.58),
+        "synchrony": (0.6, 0.16, 0.1, 0.14),
+        "centre": (0.08, 0.13, 0.79),
     },
 )  # fmt: skip
 
@@ -198,10 +198,10 @@ INNOCENT: tuple[Hypothesis, ...] = (
         {
             SIZE: (0.4, 0.4, 0.2),
             "payment_reuse": (0.7, 0.1, 0.2),
-            "key_sharing": (0.97, 0.02, 0.01),
+            "key_sharing": (0.99, 0.008, 0.002),
             "template_reuse": (0.8, 0.1, 0.1),
             "range_reuse": (0.7, 0.15, 0.15),
-            "other_reuse": (0.85, 0.1, 0.05),
+            "other_reuse": (0.9, 0.07, 0.03),
             "one_place": (0.4, 0.35, 0.25),
             "one_payer": (0.55, 0.2, 0.25),
             "one_organisation": (0.96, 0.03, 0.01),
@@ -271,7 +271,7 @@ UNKNOWN = "unknown"
 DECLARED_CLUSTERS = 50.0
 """How many clusters the declared priors count for when the source's own shares of the hypotheses are estimated."""
 
-CALIBRATION_BITS = 2.0
+CALIBRATION_BITS = 1.5
 """Added to the log-odds of the coordinated hypothesis. What a ring does not show is counted as if each signal were
 missing on its own, which takes away too much: on worlds of four makers as many clusters are rings as the score says
 once this is given back (docs/quality.md)."""
