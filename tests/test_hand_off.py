@@ -236,7 +236,7 @@ def test_figures_keep_their_bounds_and_groups_apart(rows: list[tuple[str, int, i
     # who the groups are makes no difference to a group
     alone = hand_offs(limits, np.where(group == 1, 0, -1), 1)
     for one, both in zip(vars(alone).values(), vars(got).values(), strict=True):
-        np.testing.assert_array_equal(one, both[1:])
+        np.testing.assert_array_equal(one, both[..., 1:])
 
 
 def crowd(rng: np.random.Generator, accounts: int, waves: bool) -> tuple[Limits, NDArray[np.int64]]:

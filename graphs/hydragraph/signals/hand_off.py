@@ -29,14 +29,20 @@ _SMOOTH = 1.0
 class HandOffs:
     """Figures of each group; shape (groups,) each.
 
-    tried: limits that could be followed. followed: beginnings that followed one. expected: as many by the group's hours,
-    NaN where nothing could be compared. p_value: how often chance gives as many.
+    tried: limits that could be followed. followed: beginnings that followed one. compared: as many by each of the four
+    comparisons, shape (4, groups), NaN where nothing could be compared. p_value: how often chance gives as many.
     """
 
     tried: NDArray[np.int64]
     followed: NDArray[np.int64]
-    expected: NDArray[np.float64]
+    compared: NDArray[np.float64]
     p_value: NDArray[np.float64]
+
+    @property
+    def expected(self) -> NDArray[np.float64]:
+        """The largest of what the comparisons give."""
+        largest: NDArray[np.float64] = np.fmax.reduce(self.compared, axis=0)
+        return largest
 
 
 def hand_offs(limits: Limits, group: NDArray[np.int64], groups: int) -> HandOffs:
@@ -77,13 +83,13 @@ def hand_offs(limits: Limits, group: NDArray[np.int64], groups: int) -> HandOffs
     follows = other[line.next_other(other, when) >= 0]
     compared.append((np.bincount(group[other], minlength=groups), np.bincount(group[follows], minlength=groups)))
 
-    expected, p_value = np.full(groups, np.nan), np.full(groups, np.nan)
+    expected, p_value = [], np.full(groups, np.nan)
     for chances, elsewhere in compared:
         known = (chances > 0) & (tried > 0)
         share = tried / np.maximum(tried + chances, 1)
-        expected = np.fmax(expected, np.where(known, elsewhere * tried / np.maximum(chances, 1), np.nan))
+        expected.append(np.where(known, elsewhere * tried / np.maximum(chances, 1), np.nan))
         p_value = np.fmax(p_value, np.where(known, binomial_tail(followed, followed + elsewhere, share), np.nan))
-    return HandOffs(tried, followed, expected, p_value)
+    return HandOffs(tried, followed, np.array(expected), p_value)
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,8 @@ def _hand_off(view: View) -> Measured | None:
     One is added to both, so that a single limit followed by luck is no more than twice what nothing gives. One limit can
     pass no test, nor can any number where somebody begins in every other ten minutes anyway. Baseline: the same figure
     for the accounts looked at outside the clusters, dealt into groups of the median size, all of them together: what
-    strangers show, for whom there is no other reason than hours, outages and the habits of programs.
+    strangers show, for whom there is no other reason than hours, outages and the habits of programs. (Of one group the
+    largest of four figures counts, of all together the comparison that gives most, so that luck does not add up.)
     """
     limits = view.limits
     if not len(limits.at):
@@ -199,7 +206,8 @@ def _hand_off(view: View) -> Measured | None:
     groups = max(1, round(int(loose.sum()) / float(np.median(view.size))))
     dealt = np.where(loose, np.cumsum(loose) % groups, -1)
     others = hand_offs(limits, dealt[rank], groups)
-    baseline = (int(others.followed.sum()) + _SMOOTH) / (float(np.nansum(others.expected)) + _SMOOTH)
+    usual = float(np.nansum(others.compared, axis=1).max())
+    baseline = (int(others.followed.sum()) + _SMOOTH) / (usual + _SMOOTH)
     return Measured(np.where(enough, value, np.nan), baseline, np.where(enough, found.p_value, np.nan))
 
 
