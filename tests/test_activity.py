@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import poisson
 
 from hydragraph.activity import MOST_BITS, Activity
+from hydragraph.joining import IN_STEP, IN_TIME
 
 HOUR = 12  # slots of five minutes
 DAY = 24 * HOUR
@@ -86,6 +87,61 @@ def test_an_account_that_begins_with_the_waves_of_a_group_joins_in_and_another_d
     assert apart < -2
 
 
+def test_the_bits_of_joining_in_are_what_the_formula_says() -> None:
+    # a group of three over four days: two begin at noon of the first day, one at noon of the second
+    noon = MONDAY + 12 * HOUR
+    days = 4
+    calendar = activity(
+        [noon, noon + 3 * DAY + 3 * HOUR],
+        [noon],
+        [noon + DAY],
+        [noon],
+        [noon + DAY],
+        [noon + 2 * DAY],
+        [noon + 6 * HOUR],
+    )
+    group = np.array([0, 0, 0, -1, -1, -1, -1])
+    found = calendar.joins_in(group, np.array([3, 4, 5, 6]), np.zeros(4, np.int64))
+    # three at this quarter in four days, none in the quarters beside it
+    usual = (0 + 3 / days + 0) / 3 + 1 / days
+
+    def bits(begun: int, usual: float) -> float:
+        return np.log2((1 + (begun + 1 / days) / usual) / 2)
+
+    assert found.tolist() == pytest.approx(
+        [bits(2, usual), bits(1, usual), bits(0, usual), bits(0, 1 / days)], abs=0.001
+    )
+
+
+def test_one_burst_at_the_moment_of_a_great_wave_brings_four_bits_and_no_more() -> None:
+    # a hundred begin within a quarter of an hour, once in sixty days
+    crowd = [[MONDAY + 12 * HOUR]] * 100
+    lasting = [MONDAY + d * DAY + 3 * HOUR for d in range(60)]
+    calendar = activity(*crowd, lasting, [MONDAY + 12 * HOUR])
+    group = np.array([0] * 101 + [-1])
+    assert np.log2((1 + (100 + 1 / 60) / (100 / 3 / 60 + 1 / 60)) / 2) > 4
+    assert np.log2((1 + (99 + 0.1) / (99 / 60 + 0.1)) / 2) > 4
+    assert calendar.joins_in(group, np.array([101]), np.array([0])).tolist() == [4]
+    assert calendar.keeps_step(group)[0] == 4
+
+
+def test_common_days_do_not_join_an_account_to_a_group() -> None:
+    # two hundred accounts work on ten days of sixty, each at moments of its own; so do ten others
+    rng = np.random.default_rng(5)
+    days = np.sort(rng.choice(60, 10, replace=False))
+
+    def moments() -> list[int]:
+        return [MONDAY + int(d) * DAY + int(slot) for d in days for slot in rng.integers(0, DAY, 4)]
+
+    others = [[MONDAY + d * DAY + 5 * HOUR] for d in range(60)]  # the source goes on meanwhile
+    calendar = activity(*(moments() for _ in range(210)), *others)
+    group = np.array([0] * 200 + [-1] * 70)
+    # held against the same quarter of other days, which are mostly idle, everybody would join in with all there is
+    found = calendar.joins_in(group, np.arange(200, 210), np.zeros(10, np.int64))
+    assert np.median(found) < IN_TIME
+    assert (found < MOST_BITS).sum() >= 8
+
+
 def test_groups_keep_step_only_when_their_days_agree() -> None:
     rng = np.random.default_rng(3)
 
@@ -98,6 +154,31 @@ def test_groups_keep_step_only_when_their_days_agree() -> None:
     together, apart = calendar.in_step(group, np.array([0, 0]), np.array([1, 2]))
     assert together > 6
     assert abs(apart) < 4
+
+
+def test_the_z_score_of_keeping_step_is_what_the_formula_says() -> None:
+    # two groups of four over nine days: all begin together on the first day, two of each on the second, and one of each on
+    # seven more days, each day at another hour
+    begins = [MONDAY + d * DAY + (1 + 2 * d) * HOUR for d in range(9)]
+    members = [begins, begins[:2], begins[:1], begins[:1]]
+    calendar = activity(*members, *members)
+    group = np.repeat([0, 1], 4)
+    # square roots of four, two and one, in hundredths; what begins together on one day begins alone on all others
+    root = np.rint(100 * np.sqrt([4, 2, 1, 1, 1, 1, 1, 1, 1]))
+    # a moment weighs 16 at itself, and 1 each at the four lags beside it; no other day has this time of the day
+    by_shift = np.array([20 * (root**2).sum(), *[0] * 8])
+    z = (by_shift[0] - by_shift[1:].mean()) / max(by_shift[1:].std(), 1)
+    assert calendar.in_step(group, np.array([0]), np.array([1])).tolist() == pytest.approx([z])
+
+
+def test_one_moment_at_which_everybody_comes_back_does_not_put_groups_in_step() -> None:
+    # thirty days, forty accounts each of which begins at sixty full hours of its own; then an outage, and all come back
+    # within the same quarter of an hour. Counted in full, that moment alone would give a z-score of 13
+    rng = np.random.default_rng(0)
+    back, hours = MONDAY + 15 * DAY + 140, np.arange(30 * 24)
+    members = [[*(MONDAY + HOUR * rng.choice(hours, 60, replace=False)).tolist(), back] for _ in range(80)]
+    found = activity(*members).in_step(np.repeat([0, 1], 40), np.array([0]), np.array([1]))
+    assert found[0] < IN_STEP
 
 
 def test_groups_have_waves_in_common_as_the_formula_says() -> None:
@@ -147,8 +228,65 @@ def test_two_wrong_dates_a_century_apart_stretch_nothing() -> None:
     assert stranger < 1
 
 
+# --- moved by whole days
+
+
+def test_shifting_moves_each_account_by_whole_days_of_its_own() -> None:
+    rng = np.random.default_rng(6)
+    calendars = [[MONDAY + d * DAY + int(t) for d, t in enumerate(rng.permutation(DAY)[:40])] for _ in range(30)]
+    before = activity(*calendars)
+    wanted = np.arange(30) % 3 > 0
+    after = before.shifted(wanted, 0)
+    moved = set()
+    for account in range(30):
+        old, new = before.slot[before.account == account], after.slot[after.account == account]
+        if not wanted[account]:
+            assert not len(new)
+            continue
+        # what it did at each time of the day it still does, and all of it as many days later; the end goes to the beginning
+        day_of = dict(zip((new % DAY).tolist(), (new // DAY).tolist(), strict=True))
+        assert sorted(day_of) == sorted(old % DAY)
+        by = {(day_of[int(slot % DAY)] - int(slot // DAY)) % 40 for slot in old}
+        assert len(by) == 1
+        moved |= by
+    assert len(moved) > 10
+    assert after.slot.min() // DAY == MONDAY // DAY
+    assert after.slot.max() // DAY == MONDAY // DAY + 39
+    assert (np.diff(after.account) >= 0).all()
+    assert (np.diff(after.slot)[np.diff(after.account) == 0] > 0).all()
+    assert before.shifted(wanted, 0).slot.tolist() == after.slot.tolist()
+    assert before.shifted(wanted, 1).slot.tolist() != after.slot.tolist()
+
+
+def test_shifting_keeps_how_many_requests_came_at_which_time_of_the_day() -> None:
+    first = activity([MONDAY + 9 * HOUR, MONDAY + DAY + 10 * HOUR], [MONDAY + 2 * DAY])
+    before = Activity(first.account, first.slot, np.array([5, 7, 1]), 2)
+    after = before.shifted(np.array([True, False]), 3)
+    assert sorted(zip((after.slot % DAY // HOUR).tolist(), after.requests.tolist(), strict=True)) == [(9, 5), (10, 7)]
+
+
+def test_shifting_parts_what_began_together() -> None:
+    rng = np.random.default_rng(8)
+    waves = [MONDAY + d * DAY + int(rng.integers(0, 24)) * HOUR for d in range(60)]
+    calendar = activity(*[waves] * 12)
+    group = np.zeros(12, np.int64)
+    assert (calendar.keeps_step(group) == MOST_BITS).all()
+    assert (calendar.shifted(group == 0, 0).keeps_step(group) < 4).all()
+
+
+def test_one_wrong_date_does_not_carry_everybody_away() -> None:
+    # ten accounts on the same three days; one request of another is said to be a century later
+    calendar = activity(*[[MONDAY + d * DAY + 9 * HOUR for d in range(3)]] * 10, [MONDAY + 36_500 * DAY])
+    after = calendar.shifted(np.ones(11, bool), 0)
+    # four days on which anything happens: everybody else is still on three of these
+    assert {int(d) for d in after.slot // DAY} <= {MONDAY // DAY + d for d in (0, 1, 2, 36_500)}
+    assert len({int(s) for s in after.slot[after.account < 10]}) <= 4
+
+
 def test_without_events_there_is_nothing_to_say() -> None:
     empty = activity([], [])
+    assert empty.shifted(np.array([True, True]), 0).slot.tolist() == []
+    assert activity([MONDAY]).shifted(np.array([False]), 0).slot.tolist() == []
     assert empty.together(np.array([0]), np.array([1])).tolist() == [0.0]
     assert empty.in_step(np.array([0, 1]), np.array([0]), np.array([1])).tolist() == [0.0]
     assert empty.joins_in(np.array([0, -1]), np.array([1]), np.array([0])).tolist() == [0.0]

@@ -174,6 +174,8 @@ class Activity:
 
         the likelihood ratio, cut off at 4 bits a burst, of "half of its bursts are the group's waves" over "it only keeps
         the same hours and the same days"; near 0 for a group without waves.
+        Not checked: a group that works on few of many days. What is usual then rests on the four quarters around, which
+        is little, and the bits of a stranger who keeps its days scatter by some 5.
         """
         found = np.zeros(len(who))
         if not len(self.account) or not len(who):

@@ -11,37 +11,43 @@ from hydragraph.signals.view import View
 def _centre(view: View) -> Measured | None:
     """Share of each cluster's members who use its most common identifier, or name its most common organisation.
 
-    Identifiers worth no bits, and templates, are no centre. Baseline: the same over all accounts, as if they were one
-    cluster.
+    Identifiers worth no bits, and templates, are no centre. NaN where no member has an identifier that could be one, or
+    names an organisation. Baseline: the widest such identifier over all accounts.
     """
     use = view.use
-    if not len(use.cluster):
-        return None
-    counts = view.evidence.bits > 0
+    able = view.evidence.bits > 0
     template = view.kind("template")
     if template is not None:
-        counts &= view.graph.kind_code != template
-    anchors = counts[use.identifier]
+        able &= view.graph.kind_code != template
+    counts = able[use.identifier]
     most = np.zeros(view.count)
-    np.maximum.at(most, use.cluster[anchors], use.inside[anchors])
+    np.maximum.at(most, use.cluster[counts], use.inside[counts])
     org = view.graph.accounts["org_id"].rank("dense").fill_null(0).to_numpy().astype(np.int64)
     label = view.clusters.label
-    known = (label >= 0) & (org > 0)
-    pair, number = np.unique(label[known] * (int(org.max(initial=0)) + 1) + org[known], return_counts=True)
-    np.maximum.at(most, pair // (int(org.max(initial=0)) + 1), number)
-    return Measured(
-        most / np.maximum(view.size, 1), float(view.graph.degree[counts].max(initial=0)) / max(len(label), 1)
-    )
+    named = (label >= 0) & (org > 0)
+    orgs = int(org.max(initial=0)) + 1
+    pair, number = np.unique(label[named] * orgs + org[named], return_counts=True)
+    np.maximum.at(most, pair // orgs, number)
+    if not most.any():
+        return None
+    widest = float(view.graph.degree[able].max(initial=0)) / len(label)
+    return Measured(np.where(most > 0, most / np.maximum(view.size, 1), np.nan), widest)
 
 
 CENTRE = Signal(
     name="centre",
     title="Centre",
-    definition="Share of the members who use the cluster's most common identifier, of whatever kind.",
+    definition=(
+        "Share of the members who use the cluster's most common identifier, of any kind but request templates, or name its"
+        " most common organisation, whichever is more."
+    ),
     suggests=(
-        "The one thing that most of them have in common covers {value} of the members; the widest identifier of the"
+        "The most common identifier or organisation among them covers {value} of the members; the widest identifier of the"
         " source serves {baseline} of all accounts."
     ),
-    look_alike="A family, firm, agency or carrier has one place, payer or name; a chain of friends need not.",
+    look_alike=(
+        "High, it speaks for a family, firm, agency or carrier with one place, payer or name; low, a chain of friends looks"
+        " the same."
+    ),
     measure=_centre,
 )
