@@ -17,9 +17,10 @@ from hydragraph.assess import REVIEW_AT, estimated_shares, likelihoods, posterio
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.blocks import find_pools
 from hydragraph.chance import ByChance
-from hydragraph.communities import Clusters, Cut, renumber
+from hydragraph.communities import Clusters, Cut
+from hydragraph.constraints import Pairs, left_out
 from hydragraph.evidence import Evidence
-from hydragraph.grouping import connected
+from hydragraph.grouping import connected, renumber
 from hydragraph.joining import SMALL_CORE
 from hydragraph.runs import changes
 from hydragraph.settings import Settings
@@ -57,29 +58,41 @@ class Groups:
 
 
 def find_groups(
-    graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, activity: Activity, settings: Settings
+    graph: BipartiteGraph,
+    evidence: Evidence,
+    clusters: Clusters,
+    activity: Activity,
+    settings: Settings,
+    pairs: Pairs | None = None,
 ) -> Groups:
     """Add to the clusters the groups that look coordinated.
 
     Groups are formed of accounts outside clusters of more than 5: those of one stronghold (`strongholds`), and of the
     others those broad ones that share a pool of ranges (blocks.py). Each is measured by the signals and weighed by the
     hypotheses like any cluster, with shares of its own, because groups are other things than clusters. A group stays
-    with s / (s + e) times its score of at least 0.1, e being the groups that score as high when the accounts of all
+    with s / (s + e) times its score of at least 0.3, e being the groups that score as high when the accounts of all
     groups are dealt out anew at random, and s the groups that do as they are.
+    pairs: accounts that must be with others are in no group, and of accounts that must not be together one stays.
     Not checked: rings of fewer than 6 accounts, and those whose members have no place or template in common.
     """
     label = clusters.label
     size = np.bincount(label[label >= 0], minlength=1)
     free = (label < 0) | (size[np.maximum(label, 0)] <= SMALL_CORE)
+    if pairs is not None:
+        free &= pairs.together < 0
     group = strongholds(graph, free)
     pool = _common(graph, find_pools(graph, (label < 0) & (group < 0)))
     group = renumber(np.where(pool >= 0, int(group.max(initial=-1)) + 1 + pool, group))
+    if pairs is not None:
+        group = renumber(np.where(left_out(group, np.full(len(group), -1), pairs), -1, group))
     none = Groups(clusters, np.zeros(len(clusters.breaks)), np.ones(len(clusters.breaks)), None)
     if group.max(initial=-1) < 0:
         return none
     sure = np.ones(int(group.max()) + 1)
-    sure[group[pool >= 0]] = POOL_SURE
+    sure[group[(pool >= 0) & (group >= 0)]] = POOL_SURE
     found, shares = _scores(graph, evidence, activity, group, None)
+    if (found * sure).max() < REVIEW_AT:
+        return none
     member = np.flatnonzero(group >= 0)
     dealt = group.copy()
     dealt[member] = group[np.random.default_rng([settings.seed, 4]).permutation(member)]

@@ -1,0 +1,144 @@
+"""Groups: rings that leave only common exits or templates, on graphs a reader can hold in the head."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hand import graph_of, strangers
+from hydragraph import groups
+from hydragraph.activity import Activity
+from hydragraph.bipartite import BipartiteGraph
+from hydragraph.chance import ByChance
+from hydragraph.communities import Clusters, Cut, renumber
+from hydragraph.evidence import weigh
+from hydragraph.groups import SMALLEST_GROUP, find_groups, strongholds
+from hydragraph.settings import Settings
+
+RANGE = "ip_range"
+
+
+def people(name: str, number: int) -> list[str]:
+    return [f"{name}{i}" for i in range(number)]
+
+
+def held(graph: BipartiteGraph, free: set[str] | None = None) -> list[set[str]]:
+    """The members of each stronghold, in order of their first."""
+    names = graph.accounts["account_id"].to_list()
+    able = np.array([free is None or n in free for n in names])
+    label = strongholds(graph, able)
+    return sorted(({names[i] for i in np.flatnonzero(label == c)} for c in np.unique(label[label >= 0])), key=min)
+
+
+def test_six_who_work_from_one_range_hold_it_and_five_do_not() -> None:
+    six, five = people("a", 6), people("b", 5)
+    graph = graph_of({(RANGE, "10.0.0.0/24"): six, (RANGE, "10.0.1.0/24"): five})
+    assert held(graph) == [set(six)]
+
+
+def test_who_does_less_than_half_of_its_work_there_does_not_belong() -> None:
+    six = people("a", 6)
+    uses = {(RANGE, "hub"): [*six, "guest", "half"], (RANGE, "home"): ["guest"], (RANGE, "flat"): ["half"]}
+    often = {("guest", "hub"): 2, ("guest", "home"): 3, ("half", "hub"): 2, ("half", "flat"): 2}
+    assert held(graph_of(uses, often=often)) == [{*six, "half"}]
+
+
+def test_ranges_whose_users_are_the_same_are_one_stronghold() -> None:
+    # every account spreads its work over four ranges: a quarter in each, all of it in the four together
+    six = people("a", 6)
+    assert held(graph_of({(RANGE, f"exit{i}"): six for i in range(4)})) == [set(six)]
+
+
+@pytest.mark.parametrize(("common", "strongholds_found"), [(6, 1), (5, 2)])
+def test_two_ranges_are_one_stronghold_from_a_cosine_of_a_half(common: int, strongholds_found: int) -> None:
+    # twelve users each: common / 12 is the cosine
+    first, both, second = people("a", 12 - common), people("b", common), people("c", 12 - common)
+    uses = {(RANGE, "v"): first + both, (RANGE, "w"): second + both}
+    assert len(held(graph_of(uses, often={(b, "w"): 9 for b in both}))) == strongholds_found
+
+
+def test_common_templates_hold_like_ranges_and_telling_kinds_do_not() -> None:
+    six, other = people("a", 6), people("b", 6)
+    assert held(graph_of({("template", "t"): six, ("payment", "card"): other})) == [set(six)]
+
+
+def test_only_free_accounts_count() -> None:
+    six = people("a", 6)
+    assert held(graph_of({(RANGE, "hub"): six}), free=set(six[:5])) == []
+    assert SMALLEST_GROUP == 6
+
+
+def no_clusters(graph: BipartiteGraph, label: list[int] | None = None) -> Clusters:
+    found = np.full(graph.accounts.height, -1, np.int64) if label is None else np.array(label)
+    count = int(found.max(initial=-1)) + 1
+    ones, none = np.ones(count, np.int64), np.full(count, 20.0)
+    return Clusters(found, found >= 0, np.where(found >= 0, 20.0, 0.0), none, none, Cut(ones, ones, ones))
+
+
+def silent(graph: BipartiteGraph) -> Activity:
+    none = np.zeros(0, np.int64)
+    return Activity(none, none, none, graph.accounts.height)
+
+
+def scored(monkeypatch: pytest.MonkeyPatch, found: list[float], dealt: list[float]) -> None:
+    """What the groups score as they are, and when their accounts are dealt out anew."""
+    answers = iter([found, dealt])
+    monkeypatch.setattr(groups, "_scores", lambda *_: (np.array(next(answers)), np.full(3, 1 / 3)))
+
+
+def three_hubs() -> BipartiteGraph:
+    return graph_of({(RANGE, hub): people(hub, 6) for hub in ("a", "b", "c")})
+
+
+def test_a_group_that_looks_coordinated_becomes_a_cluster_and_the_others_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = three_hubs()
+    scored(monkeypatch, [0.0, 0.9, 0.2], [0.0, 0.0, 0.0])
+    found = find_groups(graph, weigh(graph, Settings()), no_clusters(graph), silent(graph), Settings())
+    assert found.clusters.label.tolist() == [-1] * 6 + [0] * 6 + [-1] * 6
+    assert found.clusters.loose.tolist() == [True]
+    assert found.clusters.core.tolist() == [False] * 6 + [True] * 6 + [False] * 6
+    assert (found.expected.tolist(), found.beyond.tolist()) == ([0.0], [1.0])
+
+
+def test_what_accounts_dealt_out_at_random_score_as_well_is_held_against_a_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = three_hubs()
+    # two groups score 0.9 or more; dealt out at random one does: 2 of 3 are beyond chance
+    scored(monkeypatch, [0.9, 0.95, 0.0], [0.92, 0.1, 0.0])
+    found = find_groups(graph, weigh(graph, Settings()), no_clusters(graph), silent(graph), Settings())
+    assert found.expected.tolist() == [1.0, 0.0]
+    assert found.beyond.tolist() == pytest.approx([2 / 3, 1.0])
+
+
+def test_clusters_keep_what_they_are_and_groups_get_numbers_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = three_hubs()
+    # the accounts of hub b are a cluster already, too large to be looked at
+    clusters = no_clusters(graph, [-1] * 6 + [0] * 6 + [-1] * 6)
+    scored(monkeypatch, [0.8, 0.9], [0.0, 0.0])
+    found = find_groups(graph, weigh(graph, Settings()), clusters, silent(graph), Settings())
+    assert found.clusters.label.tolist() == [0] * 6 + [1] * 6 + [2] * 6
+    assert found.clusters.label.tolist() == renumber(found.clusters.label).tolist()
+    assert found.clusters.loose.tolist() == [True, False, True]
+    assert found.clusters.breaks.tolist() == [0.0, 20.0, 0.0]
+    assert found.clusters.bits.tolist() == [0.0] * 6 + [20.0] * 6 + [0.0] * 6
+    assert found.clusters.cut.ties.tolist() == [0, 1, 0]
+    among = found.among(ByChance(np.array([7.0, 8.0, 9.0]), np.array([0.5, 0.6, 0.7])))
+    assert among.expected.tolist() == [0.0, 8.0, 0.0]
+    assert among.beyond.tolist() == [1.0, 0.6, 1.0]
+
+
+def test_without_groups_the_clusters_stay_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = three_hubs()
+    clusters = no_clusters(graph)
+    scored(monkeypatch, [0.0, 0.1, 0.2], [])
+    found = find_groups(graph, weigh(graph, Settings()), clusters, silent(graph), Settings())
+    assert found.clusters is clusters
+    assert found.shares is None
+
+
+def test_a_carrier_is_a_group_and_no_cluster() -> None:
+    # five thousand strangers on one range, nothing else
+    graph = graph_of({(RANGE, "carrier"): strangers(5000)})
+    found = find_groups(graph, weigh(graph, Settings()), no_clusters(graph), silent(graph), Settings())
+    assert found.clusters.label.max() == -1
