@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,6 +12,12 @@ from hand import graph_of, strangers
 from hydragraph.activity import MOST_BITS, Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.blocks import SMALLEST_BLOCK, find_blocks
+from hydragraph.chance import blocks_by_chance, compare
+from hydragraph.communities import Clusters, find_clusters
+from hydragraph.evidence import Evidence, weigh
+from hydragraph.settings import Settings
+from hydragraph.ties import Ties, find_ties
+from written import clusters_of
 
 DAY = 288
 """Slots of five minutes a day."""
@@ -141,3 +149,79 @@ def test_a_source_without_ranges_has_no_pools() -> None:
     graph = graph_of({("payment", "c"): ["a", "b"]})
     found, _ = find_blocks(graph, np.array([-1, -1]), activity([START], [START]), 5)
     assert found.tolist() == [-1, -1]
+
+
+# --- blocks by chance
+
+
+def analysed(graph: BipartiteGraph, calendar: Activity) -> tuple[Evidence, Ties, Clusters]:
+    evidence = weigh(graph, Settings())
+    ties = find_ties(graph, evidence, calendar)
+    return evidence, ties, find_clusters(graph, evidence, ties, calendar)
+
+
+def test_no_block_is_found_once_the_moments_of_its_members_are_destroyed() -> None:
+    graph, groups, _, calendar = world(0)
+    evidence, ties, clusters = analysed(graph, calendar)
+    first, second = named(graph, clusters.label)
+    assert first <= set(groups["p"])
+    assert second <= set(groups["q"])
+    block, found = blocks_by_chance(graph, evidence, clusters, ties, calendar, Settings())
+    assert block.tolist() == [True, True]
+    assert (found.size.tolist(), found.strength.tolist()) == ([], [])
+    assert compare(clusters, found, block, found).beyond.tolist() == [1, 1]
+
+
+def test_blocks_by_chance_are_searched_and_measured_like_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, _, _, calendar = world(0)
+    evidence, ties, clusters = analysed(graph, calendar)
+    # nobody is moved, and so chance gives what is there
+    monkeypatch.setattr(Activity, "shifted", lambda self, of, seed: self)
+    block, found = blocks_by_chance(graph, evidence, clusters, ties, calendar, Settings())
+    assert found.size.tolist() == np.bincount(clusters.label[clusters.core]).tolist()
+    assert found.strength.tolist() == pytest.approx(clusters.strength.tolist(), abs=0.001)
+    # as many as there are: one of two is not explained by it
+    assert compare(clusters, found, block, found).beyond.tolist() == [1 / 2, 1 / 2]
+
+
+def test_where_ties_or_nothing_hold_the_clusters_no_block_is_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("hydragraph.chance.find_blocks", never)
+    graph = graph_of({("payment", "card"): ["a", "b"], **{("payment", f"own-{s}"): [s] for s in strangers(50)}})
+    calendar = activity(*([START] for _ in range(graph.accounts.height)))
+    evidence, ties, clusters = analysed(graph, calendar)
+    assert named(graph, clusters.label) == [{"a", "b"}]
+    block, found = blocks_by_chance(graph, evidence, clusters, ties, calendar, Settings())
+    assert (block.tolist(), found.size.tolist()) == ([False], [])
+    # a group (groups.py) is held by no tie either, but is no block
+    label = np.where(np.arange(graph.accounts.height) > 1, 0, -1)
+    block, found = blocks_by_chance(graph, evidence, clusters_of(label, bits=0.0), ties, calendar, Settings())
+    assert (block.tolist(), found.size.tolist()) == ([False], [])
+
+
+def test_members_of_a_cluster_that_ties_hold_are_in_no_block_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, groups, _, calendar = world(0)
+    evidence, _, clusters = analysed(graph, calendar)
+    names = graph.accounts["account_id"].to_list()
+    # as if a card tied one member of ring p to a stranger, and the customers were a group
+    pair = np.array([np.flatnonzero((clusters.label >= 0) & np.isin(names, groups["p"]))[0], len(names) - 1])
+    label = np.where(clusters.label >= 0, clusters.label + 1, -1)
+    label[pair] = 0
+    label[np.isin(names, groups["customer"])] = 3
+    held = clusters_of(label)
+    held = replace(held, strength=np.where(np.arange(4) == 3, 0.0, held.strength))
+    one, nought = np.ones(1, np.int64), np.zeros(1)
+    tie = Ties(pair[:1], pair[1:], np.array([5.0]), shared=one, kinds=one, synchrony=nought, pairs_formed=1)
+    searched: list[Activity] = []
+
+    def spied(graph: BipartiteGraph, cores: NDArray[np.int64], times: Activity, large: int) -> object:
+        searched.append(times)
+        return find_blocks(graph, cores, times, large)
+
+    monkeypatch.setattr("hydragraph.chance.find_blocks", spied)
+    block, found = blocks_by_chance(graph, evidence, held, tie, calendar, Settings())
+    assert block.tolist() == [False, True, True, False]
+    assert found.size.tolist() == []
+    assert set(range(len(names))) - set(searched[0].account.tolist()) == set(pair.tolist())

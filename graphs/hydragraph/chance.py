@@ -136,7 +136,7 @@ def blocks_by_chance(
     free = (label < 0) | untied[np.maximum(label, 0)]
     cores = renumber(np.where(free, -1, label))
     found, in_step = find_blocks(graph, cores, activity.shifted(free, settings.seed), SMALL_CORE)
-    found[(found == cores) | ~free] = -1
+    found[found == cores] = -1
     found = renumber(found)
     return block, Chance(
         np.bincount(found[found >= 0], minlength=int(found.max(initial=-1)) + 1),
