@@ -22,8 +22,8 @@ COMMANDS = ROOT / "cli" / "hydragraph_cli"
 
 ORDER = (
     "errors", "memory", "runs", "tails", "settings", "schema", "naming", "addresses", "identifiers", "known", "loaders",
-    "bipartite", "coding", "links", "activity", "limits", "meshes", "evidence", "ties", "grouping", "joining", "blocks",
-    "communities", "stability", "chance", "signals", "assess", "groups", "lineage", "takedown", "explain", "decisions",
+    "bipartite", "coding", "links", "activity", "limits", "meshes", "evidence", "ties", "grouping", "constraints",
+    "joining", "blocks", "communities", "stability", "chance", "signals", "assess", "groups", "lineage", "takedown", "explain", "decisions",
     "case", "tracking", "review", "watching", "report", "exports", "worlds", "pipeline", "quality",
 )  # fmt: skip
 """The way of the data. A module or package imports only from those before it; inside a package imports are free."""

@@ -323,7 +323,7 @@ def assess(
     coordinated: score of at least COORDINATED_AT and at least three accounts; review: score of at least REVIEW_AT;
     explained otherwise, with the innocent hypothesis that fits best. Where none of the signals applies that can tell
     innocent groups from one controller (a source with bare links), the hypothesis is `unknown`, the score
-    0.5 * (1 - 2^(log2 N - bits)) and the assessment review: a person has to look.
+    0.5 * (1 - 2^(log2 N - bits)), at least 0, and the assessment review: a person has to look.
     Not checked: hypotheses nobody declared; whether signals are independent given the hypothesis, which the product takes
     them to be.
     """
@@ -336,7 +336,8 @@ def assess(
     probable = posterior(likelihood, shares if group_shares is None else np.where(loose[:, None], group_shares, shares))
     score = np.round(beyond * probable[:, 0], 4)
     best = 1 + np.argmax(probable[:, 1:], axis=1) if view.count else np.zeros(0, np.int64)
-    score = np.where(discerned, score, (0.5 * (1 - np.exp2(view.evidence.prior - view.clusters.breaks))).round(4))
+    bare = np.maximum(0.5 * (1 - np.exp2(view.evidence.prior - view.clusters.breaks)), 0.0).round(4)
+    score = np.where(discerned, score, bare)
     tied = _tied_by(view)
     assessment, explanation, against = [], [], []
     for i in range(view.count):

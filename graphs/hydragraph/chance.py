@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.blocks import find_blocks
-from hydragraph.communities import CORE_NET, Clusters, find_cores, renumber, tree_bits
+from hydragraph.communities import CORE_NET, Clusters, find_cores, tree_bits
 from hydragraph.evidence import Evidence, weigh
+from hydragraph.grouping import renumber
 from hydragraph.joining import SMALL_CORE
 from hydragraph.runs import changes
 from hydragraph.schema import TIME

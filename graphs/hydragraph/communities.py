@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.blocks import find_blocks
+from hydragraph.constraints import Pairs, left_out, settled, untied
 from hydragraph.evidence import Evidence
-from hydragraph.grouping import connected, modularity_parts
+from hydragraph.grouping import connected, modularity_parts, renumber
 from hydragraph.joining import SMALL_CORE, attach, join_in_waves, merge_cores, rejoin
 from hydragraph.runs import changes
 from hydragraph.ties import Ties
@@ -69,24 +70,36 @@ class Clusters:
         return none
 
 
-def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activity: Activity | None = None) -> Clusters:
+def find_clusters(
+    graph: BipartiteGraph,
+    evidence: Evidence,
+    ties: Ties,
+    activity: Activity | None = None,
+    pairs: Pairs | None = None,
+) -> Clusters:
     """Cores by components of ties of at least 2 to 1, split where they hang on a thread, then attachment.
 
     A core is split between two cohesive parts (mean degree of at least 3 inside) that at most two accounts, or a tenth
     of the smaller part, tie together: that is how one shared flat joins two offices. A chain of cards is not cohesive
     and stays whole; so does a part of which three in ten accounts are tied to the others, and parts that keep step.
     With times, blocks that no pair shows become cores, too (blocks.py). Cores are merged by `merge_cores` and accounts
-    attached by `attach` (joining.py). Clusters have at least two accounts.
+    attached by `attach` (joining.py). Clusters have at least two accounts. pairs: what must be together or apart
+    (constraints/pairs.py) holds whatever the evidence says; bits are of evidence alone.
     Not checked: nothing here says whether a cluster is innocent; assess.py does.
     """
     n = graph.accounts.height
     strong = ties.select(ties.net >= CORE_NET)
-    cores, in_step = find_cores(graph, strong, activity)
+    if pairs is not None:
+        strong = untied(strong, pairs)
+    cores, in_step = find_cores(graph, strong, activity, pairs)
     label, gained = attach(graph, evidence, cores, activity)
     again, more = attach(graph, evidence, label, activity)
     label, gained = again, np.where(again != label, more, gained)
+    if pairs is not None:
+        label = np.where(left_out(label, cores, pairs), cores, label)
     core = (cores >= 0) & (label == cores)
-    bits = np.maximum(_strongest_tie(n, strong, label), in_step) + evidence.prior
+    bits: NDArray[np.float64] = np.maximum(_strongest_tie(n, strong, label), in_step)
+    bits += np.where(bits > 0, evidence.prior, 0.0)
     bits = np.where(core, bits, gained)
     bits[label < 0] = 0.0
     label = renumber(label)
@@ -97,19 +110,26 @@ def find_clusters(graph: BipartiteGraph, evidence: Evidence, ties: Ties, activit
 
 
 def find_cores(
-    graph: BipartiteGraph, strong: Ties, activity: Activity | None = None
+    graph: BipartiteGraph, strong: Ties, activity: Activity | None = None, pairs: Pairs | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The first part of `find_clusters`: number of each account's core, -1 for none, and the bits by which members of
     blocks keep step; shape (accounts,) each. strong: the ties of at least CORE_NET."""
     n = graph.accounts.height
     label = _components(n, strong.a, strong.b)
     label = _split_threads(label, strong)
+    if pairs is not None:
+        label = settled(label, strong, pairs)
+    pieces = label
     in_step = np.zeros(n)
     if activity is not None:
         label = rejoin(label, strong.a, strong.b, activity)
         label = join_in_waves(label, activity)
         label, in_step = find_blocks(graph, label, activity, SMALL_CORE)
-    return merge_cores(graph, label, activity), in_step
+    label = merge_cores(graph, label, activity)
+    if pairs is not None and (out := left_out(label, pieces, pairs)).any():
+        label = renumber(np.where(out, np.where(pieces < 0, -1, int(label.max()) + 1 + pieces), label))
+        in_step[out] = 0.0
+    return label, in_step
 
 
 def _components(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -117,19 +137,6 @@ def _components(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[n
     label = connected(n, a, b)
     label[np.bincount(label, minlength=1)[label] < 2] = -1
     return renumber(label)
-
-
-def renumber(label: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Labels numbered from 0 by the smallest member; clusters of one account dissolve."""
-    member = np.flatnonzero(label >= 0)
-    out = np.full(len(label), -1, np.int64)
-    if len(member):
-        _, first, at, size = np.unique(label[member], return_index=True, return_inverse=True, return_counts=True)
-        rank = np.full(len(first), -1, np.int64)
-        large = np.flatnonzero(size > 1)
-        rank[large[np.argsort(first[large])]] = np.arange(len(large))
-        out[member] = rank[at]
-    return out
 
 
 def _split_threads(label: NDArray[np.int64], ties: Ties) -> NDArray[np.int64]:

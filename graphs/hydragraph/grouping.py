@@ -1,4 +1,4 @@
-"""Who hangs together: connected components and modularity, on numbered nodes and canonical edges."""
+"""Who hangs together: connected components and modularity, on numbered nodes and canonical edges; clusters numbered."""
 
 from __future__ import annotations
 
@@ -26,3 +26,16 @@ def modularity_parts(nodes: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> 
     edges = [(str(x), str(y), 1.0) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
     _, found = graspologic_native.leiden(edges=edges, seed=0)
     return np.array([found[str(i)] for i in range(nodes)], dtype=np.int64)
+
+
+def renumber(label: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Labels numbered from 0 by the smallest member; clusters of one account dissolve."""
+    member = np.flatnonzero(label >= 0)
+    out = np.full(len(label), -1, np.int64)
+    if len(member):
+        _, first, at, size = np.unique(label[member], return_index=True, return_inverse=True, return_counts=True)
+        rank = np.full(len(first), -1, np.int64)
+        large = np.flatnonzero(size > 1)
+        rank[large[np.argsort(first[large])]] = np.arange(len(large))
+        out[member] = rank[at]
+    return out

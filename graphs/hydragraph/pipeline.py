@@ -21,6 +21,14 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import REPORT, Case, open_case, refuse_to_replace, write_case
 from hydragraph.chance import ByChance, blocks_by_chance, compare, found_by_chance
 from hydragraph.communities import Clusters, find_clusters
+from hydragraph.constraints import (
+    Constraints,
+    coded_pairs,
+    held_constraints,
+    keep_constraints,
+    read_constraints,
+    set_aside,
+)
 from hydragraph.decisions import add_decisions, read_decisions
 from hydragraph.evidence import Evidence, weigh
 from hydragraph.groups import find_groups
@@ -74,6 +82,8 @@ def analyze(
     mapping: str | Path | None = None,
     settings: Settings | None = None,
     previous: str | Path | Case | None = None,
+    constraints: str | Path | pl.DataFrame | None = None,
+    allow: str | Path | pl.DataFrame | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Case:
@@ -81,9 +91,10 @@ def analyze(
 
     source: a folder, a file or several files, as in docs/preparing-data.md. mapping: a TOML file that gives other
     tables and columns their meaning. settings: every knob, default Settings(). previous: an earlier case, which `out` may
-    be; its cluster ids and what people decided are carried over, and the ledger says what became of each cluster. force:
-    replace an existing case; one with decisions only if `previous` brings them along. progress: called with the name of
-    each stage as it starts.
+    be; its cluster ids and what people decided are carried over, and the ledger says what became of each cluster.
+    constraints: pairs of accounts that must, or must not, be in one cluster; allow: identifiers that count as no evidence
+    (docs/constraints.md); a table not given is that of `previous`. force: replace an existing case; one with decisions only
+    if `previous` brings them along. progress: called with the name of each stage as it starts.
 
     Returns the written case. Raises InputRefused when the source cannot be used and CaseExists when `out` is taken;
     nothing is written then. The same input in any row order, file split or format gives the same tables.
@@ -92,11 +103,16 @@ def analyze(
     refuse_to_replace(Path(out), force=force)
     before = open_case(previous) if isinstance(previous, (str, Path)) else previous
     refuse_to_lose_decisions(Path(out), before)
+    known = read_constraints(
+        constraints, allow, held=Constraints() if before is None else held_constraints(before.path)
+    )
     stages = _Stages(progress)
     with stages.stage("read"):
         opened = open_source(source, mapping=mapping, settings=settings)
     with stages.stage("links"):
         graph, requests, limits = read_links(opened, settings)
+        graph, left = set_aside(graph, known.allowed, settings)
+        pairs, unknown = coded_pairs(graph, known.pairs)
     with stages.stage("evidence"):
         evidence = weigh(graph, settings)
     # what chance gives depends on no later step: it is worked out on the second core meanwhile
@@ -109,9 +125,9 @@ def analyze(
     with stages.stage("ties"):
         ties = find_ties(graph, evidence, activity)
     with stages.stage("clusters"):
-        clusters = find_clusters(graph, evidence, ties, activity)
+        clusters = find_clusters(graph, evidence, ties, activity, pairs)
     with stages.stage("groups"):
-        groups = find_groups(graph, evidence, clusters, activity, settings)
+        groups = find_groups(graph, evidence, clusters, activity, settings, pairs)
         clusters = groups.clusters
     with stages.stage("stability"):
         stability = core_stability(graph, evidence, clusters, settings.seed)
@@ -139,15 +155,16 @@ def analyze(
         tables["takedown"] = takedown
         tables["ledger"] = ledger
 
-    wide = _wide_and_alone(graph, clusters)
+    notes = [*known.said, *left, *unknown, *_wide_and_alone(graph, clusters)]
 
     def manifest() -> dict[str, Any]:
-        return _manifest(opened, settings, evidence, ties, wide, stages.done)
+        return _manifest(opened, settings, known, evidence, ties, notes, stages.done)
 
     def finish(case: Case) -> None:
         from hydragraph.report import write_report
 
         add_decisions(case.path, reviewed.decisions)
+        keep_constraints(case.path, known)
         with stages.stage("report"):
             write_report(case, case.path / REPORT)
 
@@ -357,9 +374,10 @@ def _tie_table(graph: BipartiteGraph, evidence: Evidence, ties: Ties, clusters: 
 def _manifest(
     source: Source,
     settings: Settings,
+    known: Constraints,
     evidence: Evidence,
     ties: Ties,
-    wide: list[str],
+    notes: list[str],
     stages: list[dict[str, Any]],
 ) -> dict[str, Any]:
     return {
@@ -374,7 +392,8 @@ def _manifest(
             name: {"read": r.read, "kept": r.kept, "rejected": r.rejected, "set_aside": r.set_aside}
             for name, r in source.rows.items()
         },
-        "notes": [*source.notes, *wide],
+        "constraints": {**known.counts, "digest": known.digest},
+        "notes": [*source.notes, *notes],
         "stages": list(stages),
         "work": {"pairs_formed": ties.pairs_formed, "ties": len(ties.a)},
         "calibration": {"prior_bits": round(evidence.prior, 3), "classes": evidence.classes.to_dicts()},

@@ -23,6 +23,13 @@ FIRST = 10
 @click.option(
     "--previous", type=FOLDER, metavar="CASE", help="An earlier case: its cluster ids are carried over; see `diff`."
 )
+@click.option(
+    "--constraints",
+    type=FOLDER,
+    metavar="FILE",
+    help="Pairs of accounts: account_a, account_b, relation (must or cannot).",
+)
+@click.option("--allow", type=FOLDER, metavar="FILE", help="Identifiers that count as no evidence: kind, value.")
 @click.option("--force", is_flag=True, help="Replace a case that is there already.")
 @talk_options
 @pass_talk
@@ -33,23 +40,28 @@ def command(
     mapping: Path | None,
     settings: hg.Settings,
     previous: Path | None,
+    constraints: Path | None,
+    allow: Path | None,
     force: bool,
 ) -> None:
     """Find the coordinated clusters in a source and write a case.
 
     SOURCE is a folder, or files, with any of the tables accounts, api_keys, payments, events, links, ranges, as
-    Parquet, CSV, NDJSON or Arrow. The case appears whole or not at all.
+    Parquet, CSV, NDJSON or Arrow. The case appears whole or not at all. Constraints and the list of what is allowed
+    are kept with the case; --previous brings them along unless others are given.
 
     \b
     Example:
       hydragraph analyze exports/ -o case
       hydragraph analyze accounts.csv payments.csv -o case --seed 7 --force
       hydragraph analyze exports/ -o case-june --previous case-may
+      hydragraph analyze exports/ -o case --allow our-own.csv
     """
     with talk.progress() as progress:
         case = hg.analyze(
-            source, out, mapping=mapping, settings=settings, previous=previous, force=force, progress=progress
-        )
+            source, out, mapping=mapping, settings=settings, previous=previous, constraints=constraints, allow=allow,
+            force=force, progress=progress,
+        )  # fmt: skip
     print_leads(case, talk)
 
 

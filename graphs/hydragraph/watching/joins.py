@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hydragraph.communities import CORE_NET, renumber
+from hydragraph.communities import CORE_NET
+from hydragraph.constraints import Pairs, left_out, untied
 from hydragraph.evidence import Evidence
-from hydragraph.grouping import connected
+from hydragraph.grouping import connected, renumber
 from hydragraph.joining import attach
 from hydragraph.runs import changes
 from hydragraph.ties import Ties, find_ties
@@ -30,8 +31,8 @@ class Joined:
     bits: NDArray[np.float64]
 
 
-def join(found: Newer) -> Joined:
-    """The known cluster of every account of `found`.
+def join(found: Newer, pairs: Pairs | None = None) -> Joined:
+    """The known cluster of every account of `found`; none for one that by `pairs` belongs apart from a member.
 
     As in an analysis (communities.find_clusters): ties of at least 2 to 1 (CORE_NET) hold an account in a core, and the
     cluster to which the strongest path of such ties leads is its own; a path is as strong as its weakest tie. Those that
@@ -43,6 +44,8 @@ def join(found: Newer) -> Joined:
     loose = found.label < 0
     ties = find_ties(graph, _used_by(found, loose), found.activity)
     strong = ties.select((ties.net >= CORE_NET) & (loose[ties.a] | loose[ties.b]))
+    if pairs is not None:
+        strong = untied(strong, pairs)
     tied = _by_ties(found.label, len(found.ids), strong)
     label, gained = attach(graph, evidence, tied, found.activity)
     again, more = attach(graph, evidence, label, found.activity)
@@ -50,6 +53,8 @@ def join(found: Newer) -> Joined:
     core = (tied >= 0) & (tied < len(found.ids))
     label = np.where(core, tied, label)
     label[label >= len(found.ids)] = -1
+    if pairs is not None:
+        label[left_out(label, found.label, pairs)] = -1
     held = strong.select(label[strong.a] == label[strong.b])
     bits = np.zeros(len(label))
     for end in (held.a, held.b):

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph.case import LEADS, Case, open_case
+from hydragraph.constraints import coded_pairs, held_constraints, set_aside
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.lineage import find_lineage, hours_in_words, lineage_table
 from hydragraph.links import read_links
@@ -88,7 +89,8 @@ def watch(
 
     Members of the case's clusters and the accounts that come near them form one small graph, weighed by the calibration
     of the case (newer.newer), in which these accounts join clusters by the rules of an analysis (joins.join). Successors
-    are found as in an analysis (lineage.find_lineage). Nothing is written. Time follows the newer tables, and the links
+    are found as in an analysis (lineage.find_lineage). Constraints that the case keeps hold. Nothing is
+    written. Time follows the newer tables, and the links
     of the case. Raises InputRefused for a source that cannot be used, NotACase for a case without calibration.
     Not checked: clusters of new accounts alone; what was together in time before the case was made; that the tables are
     newer. The next `analyze` sees these.
@@ -101,9 +103,12 @@ def watch(
     opened = open_source(source, mapping=mapping, settings=settings)
     tell("links")
     graph, requests, *_ = read_links(opened, settings)
+    known = held_constraints(case.path)
+    graph, left = set_aside(graph, known.allowed, settings)
     tell("join")
     found = newer(case, watched["cluster_id"].to_list(), graph, requests)
-    joined = join(found)
+    pairs, _ = coded_pairs(found.graph, known.pairs)
+    joined = join(found, pairs)
     looked_at = np.append(np.isin(found.ids, watched["cluster_id"].to_list()), False)
     label = np.where(looked_at[joined.label], joined.label, -1)
     tell("successors")
@@ -122,7 +127,7 @@ def watch(
         "clusters": watched.height, "accounts": graph.accounts.height, "new": new, "attached_new": attached_new,
         "unattached": new - attached_new, "attached_known": attached.height - attached_new, "regrown": regrown.height,
     }  # fmt: skip
-    return Watched(attached, identifiers, regrown, counts, opened.notes)
+    return Watched(attached, identifiers, regrown, counts, (*opened.notes, *left))
 
 
 def _watched(case: Case, assessments: Sequence[str]) -> pl.DataFrame:
