@@ -35,7 +35,7 @@ docs: $(VENV)/.dev  ## make the generated parts, transcripts and pictures of the
 	$(BIN)/python tests/make_docs.py
 
 bench-quality: $(VENV)/.dev  ## measure detection on made-up worlds and write docs/quality.md; half an hour
-	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/quality.py $(if $(OTHERS),--others $(OTHERS))
 
 clean:  ## remove the environment and everything made from the sources
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,6 +3,8 @@
 python benchmarks/quality.py                        all of it: about half an hour on two cores
 python benchmarks/quality.py --quick                60,000 accounts, one seed for tuning, no curves, into out/
 python benchmarks/quality.py --sizes 60000 --seeds 3 --out out/try.md
+python benchmarks/quality.py --others folder        also the worlds of other makers: folder/MAKER/WORLD, as a source, and
+                                                    folder/MAKER/WORLD.truth.parquet
 
 What was measured is kept under out/bench-quality, so that a run that was stopped goes on where it was.
 """
@@ -19,7 +21,7 @@ from time import perf_counter
 
 from hydragraph.report.files import write_whole
 from quality_document import REPORTED_FROM, Curve, Results, Row, document, draw
-from quality_runs import ROOT, Run, World, measured, median_ring, peers_measured, pooled
+from quality_runs import ROOT, Run, World, measured, measured_elsewhere, median_ring, peers_measured, pooled
 
 DOCUMENT = ROOT / "docs" / "quality.md"
 SEEDS = (1000, 1001, 1002)
@@ -56,7 +58,9 @@ MODES = tuple((mode, amount) for mode in ("random", "biased", "hijacked") for am
 Say = Callable[[str], None]
 
 
-def gather(sizes: Sequence[int], seeds: Sequence[int], curves: bool, command: str, say: Say) -> Results:
+def gather(
+    sizes: Sequence[int], seeds: Sequence[int], curves: bool, command: str, say: Say, others: Path | None = None
+) -> Results:
     """Measure everything that is wanted; the largest worlds come last."""
     rows: list[Row] = []
     peers = []
@@ -75,7 +79,18 @@ def gather(sizes: Sequence[int], seeds: Sequence[int], curves: bool, command: st
                 peers.append((rows[-1].title, runs, [peers_measured(run.world, say) for run in runs]))
     # the first row is what the pictures of the score show
     rows.sort(key=lambda row: row.runs[0].world.accounts != 60_000)
-    return Results(command, rows, peers, turned)
+    return Results(command, rows, peers, turned, _elsewhere(others, say))
+
+
+def _elsewhere(others: Path | None, say: Say) -> list[Row]:
+    """A row for each maker of worlds in the folder."""
+    rows = []
+    for maker in sorted(path for path in others.iterdir() if path.is_dir()) if others else []:
+        worlds = sorted(path for path in maker.iterdir() if path.is_dir())
+        runs = [measured_elsewhere(maker.name, n, world, say, ablated=n == 0) for n, world in enumerate(worlds)]
+        accounts = sum(run.world.accounts for run in runs)
+        rows.append(Row(f"maker {maker.name}, {len(runs)} worlds, {accounts:,} accounts", runs, pooled(runs)))
+    return rows
 
 
 def _curve(name: str, seeds: Sequence[int], say: Say) -> Curve:
@@ -104,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=numbers, default=None, metavar="A,B", help="default 1000,1001,1002")
     parser.add_argument("--sizes", type=numbers, default=None, metavar="A,B", help="default 6000,60000,1000000")
     parser.add_argument("--no-curves", action="store_true", help="leave the curves out")
+    parser.add_argument("--others", type=Path, default=None, metavar="FOLDER", help="worlds of other makers")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="default docs/quality.md")
     given = parser.parse_args(arguments)
     seeds = given.seeds or (QUICK_SEEDS if given.quick else SEEDS)
@@ -119,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"[{perf_counter() - start:6.0f} s] {text}", file=sys.stderr, flush=True)
 
     command = "make bench-quality" if whole else f"python benchmarks/quality.py {' '.join(arguments or sys.argv[1:])}"
-    results = gather(sizes, seeds, not (given.quick or given.no_curves), command.strip(), say)
+    results = gather(sizes, seeds, not (given.quick or given.no_curves), command.strip(), say, given.others)
     figures = out.parent / "figures"
     draw(results, figures)
     write_whole(out, document(results, os.path.relpath(figures, out.parent)).encode("utf-8"))

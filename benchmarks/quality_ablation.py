@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 import hydragraph.assess
 import hydragraph.communities
 import hydragraph.evidence
+import hydragraph.meshes
 import hydragraph.ties
 from hydragraph.activity import Activity, read_activity
 from hydragraph.assess import SMALLEST_LEAD, assess
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.chance import found_by_chance
+from hydragraph.chance import blocks_by_chance, compare, found_by_chance
 from hydragraph.communities import find_clusters
 from hydragraph.evidence import weigh
+from hydragraph.groups import find_groups
 from hydragraph.limits import Limits, read_limits
 from hydragraph.links import read_links
 from hydragraph.loaders import open_source
@@ -36,15 +38,17 @@ EVERYTHING = "everything"
 
 PARTS = {
     "calibration": "the declared worth of each kind stands, whatever the source shows",
+    "own users": "an identifier is weighed by its class alone, and meshes of keys, cards and devices are not told apart",
     "discounts": "further identifiers of a kind count in full, declared shared ranges like others, and neither how many"
     " identifiers an account uses nor how much it uses each counts",
     "joining": "no cores are merged and no account is attached",
     "blocks": "no cores of accounts that only waves of work hold together",
+    "groups": "no rings that leave only common exits or templates",
     "time": "no synchrony, in ties, clusters or signals; and so no blocks",
-    "chance": "as if no cluster were expected by chance",
+    "chance": "as if chance gave no cluster",
     "source shares": "each hypothesis as common as declared, whatever the source shows",
-    "hypotheses": f"every cluster of at least {SMALLEST_LEAD} accounts is accused, with fewer than one as strong expected"
-    " by chance",
+    "hypotheses": f"every cluster of at least {SMALLEST_LEAD} accounts is accused, of whose kind chance gives fewer than one in"
+    " ten",
 }
 """Parts by name, and what remains when each is taken out."""
 
@@ -75,9 +79,14 @@ def _not_attached(
 
 
 _OF_TIME = ("synchrony", "hand_off")
+_MOSTLY = 0.9
 
 _PATCHES: dict[str, tuple[tuple[object, str, object], ...]] = {
     "calibration": ((hydragraph.evidence, "_LARGEST_SHIFT", 0.0),),
+    "own users": (
+        (hydragraph.evidence, "_CORROBORATING_CLASS", 2.0),
+        (hydragraph.meshes, "_WOVEN_ACCOUNTS", 2.0),
+    ),
     "discounts": (
         (hydragraph.evidence, "KNOWN_SHARED_BITS", 0.0),
         (hydragraph.ties, "_breadth", _no_breadth),
@@ -105,16 +114,22 @@ def accused(
         if without == "discounts":
             evidence = replace(evidence, further=evidence.bits)
         times = None if without == "time" else activity
-        clusters = find_clusters(graph, evidence, find_ties(graph, evidence, times), times)
+        ties = find_ties(graph, evidence, times)
+        clusters = find_clusters(graph, evidence, ties, times)
+        shares = None
+        given = np.ones(len(clusters.breaks))
+        if without not in ("groups", "time"):
+            groups = find_groups(graph, evidence, clusters, activity, settings)
+            clusters, shares, given = groups.clusters, groups.shares, groups.beyond
         view = look(graph, evidence, clusters, activity, limits)
-        chance = found_by_chance(graph, evidence, settings).expected(clusters)
-        if without == "chance":
-            chance = np.zeros_like(chance)
+        block, blocks = blocks_by_chance(graph, evidence, clusters, ties, activity, settings)
+        chance = compare(clusters, found_by_chance(graph, evidence, settings), block, blocks)
+        beyond = np.where(clusters.loose, given, 1.0 if without == "chance" else chance.beyond)
         if without == "hypotheses":
-            chosen = (view.size >= SMALLEST_LEAD) & (chance < 1)
+            chosen = (view.size >= SMALLEST_LEAD) & (beyond > _MOSTLY)
         else:
             measured = {n: m for n, m in measure(view).items() if without != "time" or n not in _OF_TIME}
-            chosen = np.array([a == "coordinated" for a in assess(view, measured, chance).assessment], bool)
+            chosen = np.array([a == "coordinated" for a in assess(view, measured, beyond, shares).assessment], bool)
     return clusters.label, (clusters.label >= 0) & np.append(chosen, False)[clusters.label]
 
 

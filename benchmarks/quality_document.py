@@ -16,6 +16,7 @@ import hydragraph as hg
 from hydragraph.quality import RESAMPLES
 from peers import PEERS
 from quality_ablation import ablation_section
+from quality_elsewhere import elsewhere_section
 from quality_runs import ORACLE, Run, code_digest, share
 from quality_takedown import takedown_section
 
@@ -59,12 +60,14 @@ Peers = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Results:
-    """All that the document is made of. peers: (title, runs, what each run's peers found)."""
+    """All that the document is made of. peers: (title, runs, what each run's peers found).
+    elsewhere: worlds of other makers, a row each."""
 
     command: str
     rows: Sequence[Row]
     peers: Sequence[tuple[str, Sequence[Run], Sequence[Peers]]]
     curves: Sequence[Curve] = field(default_factory=list)
+    elsewhere: Sequence[Row] = field(default_factory=list)
 
 
 def document(results: Results, figures: str) -> str:
@@ -74,13 +77,14 @@ def document(results: Results, figures: str) -> str:
     parts = [
         _head(results),
         _headline(rings),
+        elsewhere_section(results.elsewhere, _table(results.elsewhere, _FOUND)),
         _innocent_worlds(none),
         _failures(results),
         _tactics(rings),
         _groups([*rings, *none]),
         _fates(rings),
         takedown_section((row.title, [run.takedown for run in row.runs]) for row in rings),
-        ablation_section((row.title, row.runs[0].ablation) for row in [*rings, *none]),
+        ablation_section((row.title, row.runs[0].ablation) for row in [*rings, *results.elsewhere, *none]),
         _score(rings, figures),
         _curves(results.curves, figures),
         _peers(results.peers),
@@ -117,17 +121,6 @@ def _rule(seeds: Sequence[int]) -> str:
 
 
 def _headline(rows: Sequence[Row]) -> str:
-    columns: list[tuple[str, Callable[[Row], str]]] = [
-        ("worlds", lambda r: r.title),
-        ("seeds", lambda r: str(len(r.runs))),
-        ("rings", lambda r: f"{r.found.rings.height:,}"),
-        ("precision", lambda r: _with_interval(r.found, "precision", _AT)),
-        ("recall", lambda r: _with_interval(r.found, "recall", _AT)),
-        ("F1", lambda r: _with_interval(r.found, "f1", _AT)),
-        ("innocent groups accused", lambda r: _hits(r.found, "innocent_groups_accused", "groups")),
-        ("precision with review", lambda r: _with_interval(r.found, "precision", _BOTH)),
-        ("recall with review", lambda r: _with_interval(r.found, "recall", _BOTH)),
-    ]
     more: list[tuple[str, Callable[[Row], str]]] = [
         ("worlds", lambda r: r.title),
         ("ROC area", lambda r: _with_interval(r.found, "roc_auc", "score")),
@@ -143,10 +136,23 @@ def _headline(rows: Sequence[Row]) -> str:
         ("seconds", lambda r: f"{max(run.seconds for run in r.runs):.0f}"),
         ("peak memory", lambda r: f"{max(run.memory for run in r.runs) / 2**30:.1f} GiB"),
     ]
-    return "\n".join(["## Headline", "", _table(rows, columns), "", _table(rows, more), "",
+    return "\n".join(["## Headline", "", _table(rows, _FOUND), "", _table(rows, more), "",
                       "Seconds and memory are those of `hydragraph analyze` without the report, the largest of the"
                       " seeds. Pairwise and B-cubed figures are over ring accounts, in clusters of any assessment.",
                       ""])  # fmt: skip
+
+
+_FOUND: list[tuple[str, Callable[[Row], str]]] = [
+    ("worlds", lambda r: r.title),
+    ("seeds", lambda r: str(len(r.runs))),
+    ("rings", lambda r: f"{r.found.rings.height:,}"),
+    ("precision", lambda r: _with_interval(r.found, "precision", _AT)),
+    ("recall", lambda r: _with_interval(r.found, "recall", _AT)),
+    ("F1", lambda r: _with_interval(r.found, "f1", _AT)),
+    ("innocent groups accused", lambda r: _hits(r.found, "innocent_groups_accused", "groups")),
+    ("precision with review", lambda r: _with_interval(r.found, "precision", _BOTH)),
+    ("recall with review", lambda r: _with_interval(r.found, "recall", _BOTH)),
+]
 
 
 def _innocent_worlds(rows: Sequence[Row]) -> str:

@@ -113,22 +113,51 @@ def measured(world: World, say: Callable[[str], None], *, ablated: bool = False)
         start = perf_counter()
         with _made(world) as (source, rows):
             built = perf_counter()
-            case = hg.analyze(source, source.parent / "case")
-            found = hg.evaluate(case, source)
-            stages = [s for s in case.manifest["stages"] if s["name"] != "report"]
-            kept = {
-                "world": asdict(world), "rows": rows, "evaluation": found.to_dict(),
-                "oracle": _oracle(case, pl.read_parquet(source / "truth.parquet"), source.parent),
-                "takedown": takedown_counts(case, source),
-                "ablation": _ablation(source, say) if ablated else {},
-                "seconds": sum(s["seconds"] for s in stages), "memory": max(s["peak_memory_bytes"] for s in stages),
-            }  # fmt: skip
-            folder.mkdir(parents=True, exist_ok=True)
-            _slim(case, folder / "case")
-            shutil.copyfile(source / "truth.parquet", folder / "truth.parquet")
+            kept = {"world": asdict(world), "rows": rows, **_kept(source, source / "truth.parquet", folder)}
+            kept["ablation"] = _ablation(source, source / "truth.parquet", say) if ablated else {}
             write_whole(path, json.dumps(kept).encode())
         say(f"{world.name}: made in {built - start:.0f} s, analysed in {kept['seconds']:.0f} s")
-    kept = json.loads(path.read_text("utf-8"))
+    return _read(world, folder)
+
+
+def measured_elsewhere(
+    name: str, number: int, source: Path, say: Callable[[str], None], *, ablated: bool = False
+) -> Run:
+    """Analyse and evaluate a world that somebody else made: `source`, and its truth beside it as NAME.truth.parquet.
+
+    name, number: of the maker and of the world, which stand for scenario and seed.
+    """
+    truth = source.with_name(f"{source.name}.truth.parquet")
+    world = World(accounts=pl.scan_parquet(truth).select(pl.len()).collect().item(), seed=number, scenario=name)
+    folder = KEPT / f"{world.name}-{_digest([truth])}-{code_digest()}"
+    if not (folder / "run.json").is_file():
+        kept = {"world": asdict(world), "rows": {}, **_kept(source, truth, folder)}
+        kept["ablation"] = _ablation(source, truth, say) if ablated else {}
+        write_whole(folder / "run.json", json.dumps(kept).encode())
+        say(f"{name}, {source.name}: analysed in {kept['seconds']:.0f} s")
+    return _read(world, folder)
+
+
+def _kept(source: Path, truth: Path, folder: Path) -> dict[str, Any]:
+    """Analyse a world, measure the case, and keep in `folder` what pooling needs of it."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=KEPT, prefix=".case-") as scratch:
+        case = hg.analyze(source, Path(scratch) / "case")
+        stages = [s for s in case.manifest["stages"] if s["name"] != "report"]
+        found = {
+            "evaluation": hg.evaluate(case, source if truth.parent == source else truth).to_dict(),
+            "oracle": _oracle(case, pl.read_parquet(truth), Path(scratch)),
+            "takedown": takedown_counts(case, source, pl.read_parquet(truth)),
+            "seconds": sum(s["seconds"] for s in stages), "memory": max(s["peak_memory_bytes"] for s in stages),
+        }  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        _slim(case, folder / "case")
+        shutil.copyfile(truth, folder / "truth.parquet")
+    return found
+
+
+def _read(world: World, folder: Path) -> Run:
+    kept = json.loads((folder / "run.json").read_text("utf-8"))
     measures = (kept[name] for name in ("evaluation", "oracle", "takedown", "ablation", "rows", "seconds", "memory"))
     return Run(world, folder, *measures)
 
@@ -180,12 +209,13 @@ def _oracle(case: hg.Case, truth: pl.DataFrame, folder: Path) -> dict[str, tuple
     return _counts(truth, number, flagged(number, (truth["label"] == 1).to_numpy()), folder / "oracle")
 
 
-def _ablation(source: Path, say: Callable[[str], None]) -> dict[str, dict[str, tuple[float, float]]]:
+def _ablation(source: Path, truth: Path, say: Callable[[str], None]) -> dict[str, dict[str, tuple[float, float]]]:
     """The counts with everything and without each part."""
-    truth = pl.read_parquet(source / "truth.parquet").sort("account_id")
+    known = pl.read_parquet(truth).sort("account_id")
     found = {}
-    for part, label, accused in ablations(source):
-        found[part] = _counts(truth, label, accused, source.parent / f"ablation-{part.replace(' ', '-')}")
+    with tempfile.TemporaryDirectory(dir=KEPT, prefix=".ablation-") as scratch:
+        for part, label, accused in ablations(source):
+            found[part] = _counts(known, label, accused, Path(scratch) / part.replace(" ", "-"))
     say(f"{len(found)} runs with parts taken out")
     return found
 

@@ -16,7 +16,7 @@ STEPS = (1, 3, 10)
 Counts = dict[str, int]
 
 
-def takedown_counts(case: hg.Case, source: Path) -> Counts:
+def takedown_counts(case: hg.Case, source: Path, truth: pl.DataFrame) -> Counts:
     """The plans of all clusters assessed coordinated, carried out on every account of the source.
 
     clusters; proved: plans shown to be the best; members; steps; stopped_K: members stopped by the first K steps of
@@ -29,7 +29,7 @@ def takedown_counts(case: hg.Case, source: Path) -> Counts:
     graph = build_graph(open_source(source), hg.Settings())
     blocked = graph.identifiers.with_row_index("identifier").join(steps, on=["kind", "value"], how="semi")
     hit = graph.links.join(blocked, on="identifier", how="semi")["account"].unique()
-    truth = pl.read_parquet(source / "truth.parquet").select("account_id", "label")
+    truth = truth.select("account_id", "label")
     accounts = graph.accounts.select("account_id").with_columns(
         hit=pl.int_range(pl.len()).is_in(hit.cast(pl.Int64).implode())
     )

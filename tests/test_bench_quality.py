@@ -143,7 +143,7 @@ def test_plans_carried_out_on_a_world(bench: dict[str, Any], tmp_path: Path) -> 
 
     hg.simulate(tmp_path / "world", accounts=6_000, seed=4)
     case = hg.analyze(tmp_path / "world", tmp_path / "case")
-    counts = bench["quality_takedown"].takedown_counts(case, tmp_path / "world")
+    counts = bench["quality_takedown"].takedown_counts(case, tmp_path / "world", pl.read_parquet(tmp_path / "world" / "truth.parquet"))
 
     assert counts["clusters"] == case.clusters.filter(assessment="coordinated").height > 0
     assert (
