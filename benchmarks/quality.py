@@ -134,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         print(f"[{perf_counter() - start:6.0f} s] {text}", file=sys.stderr, flush=True)
 
-    command = "make bench-quality" if whole else f"python benchmarks/quality.py {' '.join(arguments or sys.argv[1:])}"
+    made = "make bench-quality OTHERS=FOLDER" if given.others else "make bench-quality"
+    command = made if whole else f"python benchmarks/quality.py {' '.join(arguments or sys.argv[1:])}"
     results = gather(sizes, seeds, not (given.quick or given.no_curves), command.strip(), say, given.others)
     figures = out.parent / "figures"
     draw(results, figures)

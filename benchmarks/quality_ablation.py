@@ -47,8 +47,8 @@ PARTS = {
     "time": "no synchrony, in ties, clusters or signals; and so no blocks",
     "chance": "as if chance gave no cluster",
     "source shares": "each hypothesis as common as declared, whatever the source shows",
-    "hypotheses": f"every cluster of at least {SMALLEST_LEAD} accounts is accused, of whose kind chance gives fewer than one in"
-    " ten",
+    "hypotheses": f"every cluster of at least {SMALLEST_LEAD} accounts is accused, of whose kind chance gives fewer than one"
+    " in ten",
 }
 """Parts by name, and what remains when each is taken out."""
 
