@@ -171,6 +171,32 @@ def test_one_organisation_is_the_share_of_all_members_that_name_the_same() -> No
     assert found.baseline == 5 / 10  # a, b, e, x, y of abcdefg xyz
 
 
+def test_centre_is_the_share_of_the_most_common_identifier_or_organisation() -> None:
+    # of abcd three have the device and two the card; all send one template, which is no centre; e and f have nothing else;
+    # g and h have a card each and name one organisation; all have the same browser, which is worth nothing
+    uses = {
+        ("payment", "1"): "abxyz", ("device", "d"): "abc", ("template", "t"): "abcdef", ("payment", "2"): "g",
+        ("payment", "3"): "h", ("user_agent", "u"): "abcdefghxyz",
+    }  # fmt: skip
+    uses |= {("payment", f"own-{i}"): [f"stranger-{i}"] for i in range(300)}
+    view = view_of(uses, ["abcd", "ef", "gh"], also="w", org_id={"a": "firm", "g": "club", "h": "club", "x": "firm"})
+    assert view.evidence.bits[view.graph.kind_code == view.kind("template")] > 0
+    assert view.evidence.bits[view.graph.kind_code == view.kind("user_agent")].tolist() == [0]
+    found = figures("centre", view)
+    assert same(found.value, [3 / 4, NAN, 1])
+    # no identifier that could be one serves more accounts than the first card
+    assert found.baseline == pytest.approx(5 / 312)
+    assert found.p_value is None
+    assert SIGNALS["centre"].measure(view_of({("template", "t"): "ab"}, ["ab"])) is None
+
+
+def test_a_mesh_of_cards_has_no_centre() -> None:
+    # six accounts, six cards, each on two of them: a ring of hands; and a family with one card for all
+    cards = {("payment", str(i)): f"{a}{b}" for i, (a, b) in enumerate(zip("abcdef", "bcdefa", strict=True))}
+    found = figures("centre", view_of({**cards, ("payment", "family"): "uvwxyz"}, ["abcdef", "uvwxyz"]))
+    assert same(found.value, [2 / 6, 1])
+
+
 # --- the clock
 
 
@@ -309,7 +335,7 @@ def test_even_load_is_one_over_one_plus_the_variance_of_the_logarithm() -> None:
 
 
 def test_a_source_gives_the_signals_it_has_columns_for() -> None:
-    assert set(measure(view_of({("device", "d"): "ab"}, ["ab"]))) == {"other_reuse"}
+    assert set(measure(view_of({("device", "d"): "ab"}, ["ab"]))) == {"other_reuse", "centre"}
     assert measure(view_of({("user_agent", "u"): "ab"}, ["ab"])) == {}
     assert measure(view_of({("device", "d"): "ab"}, [])) == {}
     everything = view_of(
