@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hydragraph.assess
+import hydragraph.chance
 import hydragraph.communities
 import hydragraph.evidence
 import hydragraph.meshes
@@ -25,7 +26,7 @@ from hydragraph.assess import SMALLEST_LEAD, assess
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.chance import blocks_by_chance, compare, found_by_chance
 from hydragraph.communities import find_clusters
-from hydragraph.evidence import weigh
+from hydragraph.evidence import Evidence, weigh
 from hydragraph.groups import find_groups
 from hydragraph.limits import Limits, read_limits
 from hydragraph.links import read_links
@@ -41,7 +42,7 @@ PARTS = {
     "own users": "an identifier is weighed by its class alone, and meshes of keys, cards and devices are not told apart",
     "discounts": "further identifiers of a kind count in full, declared shared ranges like others, and neither how many"
     " identifiers an account uses nor how much it uses each counts",
-    "joining": "no cores are merged and no account is attached",
+    "joining": "no cores are joined or merged, and no account is attached",
     "blocks": "no cores of accounts that only waves of work hold together",
     "groups": "no rings that leave only common exits or templates",
     "time": "no synchrony, in ties, clusters or signals; and so no blocks",
@@ -72,6 +73,15 @@ def _not_merged(_: BipartiteGraph, label: NDArray[np.int64], *__: object) -> NDA
     return label
 
 
+def _not_joined(label: NDArray[np.int64], *_: object) -> NDArray[np.int64]:
+    return label
+
+
+def _in_full(graph: BipartiteGraph, settings: Settings, prior: float | None = None) -> Evidence:
+    evidence = weigh(graph, settings, prior)
+    return replace(evidence, further=evidence.bits)
+
+
 def _not_attached(
     _: BipartiteGraph, __: object, label: NDArray[np.int64], *___: object
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -82,18 +92,24 @@ _OF_TIME = ("synchrony", "hand_off")
 _MOSTLY = 0.9
 
 _PATCHES: dict[str, tuple[tuple[object, str, object], ...]] = {
-    "calibration": ((hydragraph.evidence, "_LARGEST_SHIFT", 0.0),),
+    "calibration": (
+        (hydragraph.evidence, "_LARGEST_SHIFT", 0.0),
+        (hydragraph.evidence, "_CORROBORATING_CLASS", 2.0),
+    ),
     "own users": (
         (hydragraph.evidence, "_CORROBORATING_CLASS", 2.0),
         (hydragraph.meshes, "_WOVEN_ACCOUNTS", 2.0),
     ),
     "discounts": (
         (hydragraph.evidence, "KNOWN_SHARED_BITS", 0.0),
+        (hydragraph.chance, "weigh", _in_full),
         (hydragraph.ties, "_breadth", _no_breadth),
         # a property goes before what a graph has cached, and the rewired graph has it, too
         (BipartiteGraph, "focus", property(_all_zero)),
     ),
     "joining": (
+        (hydragraph.communities, "rejoin", _not_joined),
+        (hydragraph.communities, "join_in_waves", _not_joined),
         (hydragraph.communities, "merge_cores", _not_merged),
         (hydragraph.communities, "attach", _not_attached),
     ),
@@ -110,9 +126,7 @@ def accused(
     with ExitStack() as patched:
         for where, name, value in _PATCHES.get(without or "", ()):
             patched.enter_context(patch.object(where, name, value))
-        evidence = weigh(graph, settings)
-        if without == "discounts":
-            evidence = replace(evidence, further=evidence.bits)
+        evidence = _in_full(graph, settings) if without == "discounts" else weigh(graph, settings)
         times = None if without == "time" else activity
         ties = find_ties(graph, evidence, times)
         clusters = find_clusters(graph, evidence, ties, times)

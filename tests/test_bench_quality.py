@@ -143,7 +143,9 @@ def test_plans_carried_out_on_a_world(bench: dict[str, Any], tmp_path: Path) -> 
 
     hg.simulate(tmp_path / "world", accounts=6_000, seed=4)
     case = hg.analyze(tmp_path / "world", tmp_path / "case")
-    counts = bench["quality_takedown"].takedown_counts(case, tmp_path / "world", pl.read_parquet(tmp_path / "world" / "truth.parquet"))
+    counts = bench["quality_takedown"].takedown_counts(
+        case, tmp_path / "world", pl.read_parquet(tmp_path / "world" / "truth.parquet")
+    )
 
     assert counts["clusters"] == case.clusters.filter(assessment="coordinated").height > 0
     assert (
@@ -158,10 +160,11 @@ def test_plans_carried_out_on_a_world(bench: dict[str, Any], tmp_path: Path) -> 
 
 def test_each_part_taken_out_of_a_world_and_put_back(bench: dict[str, Any], tmp_path: Path) -> None:
     import hydragraph as hg
-    from hydragraph import assess, communities, evidence, ties
+    from hydragraph import assess, chance, communities, evidence, meshes, ties
     from hydragraph.bipartite import BipartiteGraph
 
-    places = [(module, name) for module in (assess, communities, evidence, ties) for name in vars(module)]
+    modules = (assess, chance, communities, evidence, meshes, ties)
+    places = [(module, name) for module in modules for name in vars(module)]
     before = [getattr(module, name) for module, name in places]
     focus = vars(BipartiteGraph)["focus"]
     hg.simulate(tmp_path / "world", accounts=6_000, seed=4)
@@ -183,7 +186,7 @@ def test_each_part_taken_out_of_a_world_and_put_back(bench: dict[str, Any], tmp_
         assert (found[part][1] >= accused).all()
     assert found["hypotheses"][1].sum() > accused.sum()
     # and these find other clusters; attached accounts are in none when nobody is attached
-    for part in ("calibration", "discounts", "joining", "time"):
+    for part in ("calibration", "own users", "discounts", "joining", "time"):
         assert not np.array_equal(found[part][0], label)
     assert (found["joining"][0] >= 0).sum() < (label >= 0).sum()
 
