@@ -152,6 +152,13 @@ def test_times_that_are_none_and_rows_that_are_none(address: str, tmp_path: Path
     assert "empty source: no rows in api_keys" in refusal(tmp_path, toml.format(" where false"))
 
 
+def test_the_time_zone_of_the_server_makes_no_difference(address: str, tmp_path: Path) -> None:
+    query = "select 'a' as account_id, 'k' as api_key_id, '2026-01-01 00:00'::text::timestamptz as created_at"
+
+    found = mapped(tmp_path, f'[api_keys]\n{ENV}\nquery = "{query}"\n')
+    assert rows(found, "api_keys") == [("a", "k", dt.datetime(2026, 1, 1, tzinfo=dt.UTC))]
+
+
 def test_columns_that_are_not_wanted_never_leave_the_server(address: str, tmp_path: Path) -> None:
     toml = f'[links]\n{ENV}\nquery = "select *, 1 / (length(value) - 7) as boom from links"\n'
 

@@ -190,6 +190,34 @@ def test_nothing_stays_behind(tmp_path: Path, scratch: Path) -> None:
     assert hashlib.sha256((tmp_path / "x.db").read_bytes()).digest() == before
 
 
+def test_a_database_is_left_as_it_is_even_where_its_log_holds_rows(tmp_path: Path) -> None:
+    """Whoever opens a database for writing moves the rows of its log into the file when they close it."""
+    with closing(sqlite3.connect(tmp_path / "s.db")) as lite, closing(duckdb.connect(tmp_path / "d.db")) as duck:
+        lite.executescript("pragma journal_mode = wal; create table links (account_id, kind, value);")
+        lite.execute("insert into links values ('a', 'device', 'd')")
+        lite.commit()
+        duck.execute("create table links as select 'a' account_id, 'device' kind, 'd' \"value\"")
+        (tmp_path / "copy").mkdir()
+        for name in ("s.db", "s.db-wal", "d.db", "d.db.wal"):
+            (tmp_path / "copy" / name).write_bytes((tmp_path / name).read_bytes())
+    before = {p.name: p.read_bytes() for p in (tmp_path / "copy").iterdir()}
+
+    for kind in "sd":
+        source = mapped(tmp_path, f'[links]\ndatabase = "copy/{kind}.db"\n{BY_LINKS}')
+        assert rows(source, "links") == [("a", "device", "d")]
+
+    assert {name: (tmp_path / "copy" / name).read_bytes() for name in before} == before
+
+
+def test_what_does_not_fit_into_memory_goes_to_the_private_folder(tmp_path: Path, scratch: Path) -> None:
+    duckdb.connect(tmp_path / "x.db").close()
+    query = "select 'a' as account_id, 'device' as kind, current_setting('temp_directory') as value"
+
+    found = mapped(tmp_path, f'[links]\ndatabase = "x.db"\nquery = "{query}"\n')
+
+    assert str(rows(found, "links")[0][2]).startswith(f"{scratch}/hydragraph-")
+
+
 # --- what a database calls a value
 
 
@@ -387,6 +415,7 @@ MISSING, NO_SELECT, FAILED, NOT_ALLOWED = (
             'database = "{}.db"\nquery = "select * from links"\ncolumns = {{ value = "no" }}',
             "the query gives no column 'no'",
         ),
+        ('database = "{}.db"\nquery = "select count(*) from links"', "the columns found are 'count"),
         ('database = "{}.db"\nquery = "select * from links where false"', "empty source: no rows in links"),
         ('database = "d.db"\nquery = "select *, \'private\'::int as count from links"', FAILED),
         ('database = "d.db"\nquery = "select * from read_csv(\'text.db\')"', NOT_ALLOWED),

@@ -120,7 +120,6 @@ def find_feeds(
     queries = {t: _queries(t, entries, beside) for t, entries in mapping.items()}
     used = {p.resolve() for of in queries.values() for q in of if q for p in (q.file, q.delta) if p}
     used |= set() if beside is None else {beside.resolve()}
-    tops = [t for t in tops if t.path.resolve() not in used]
     taken: set[Path] = {top.path / p.relative_to(top.path.resolve()) for top in tops for p in used if _inside(p, top)}
     feeds: list[Feed] = []
     mapped: dict[str, list[tuple[File, ...] | None]] = {}

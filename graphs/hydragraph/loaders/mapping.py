@@ -60,7 +60,7 @@ class Entry(BaseModel):
     """What one section of the mapping file says about one table: files, or a database and query, or a Delta table; none of
     these: the file called like the table."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     files: Annotated[list[_Text], Field(min_length=1)] | None = None
     database: _Text | None = Field(default=None, repr=False)
