@@ -311,7 +311,9 @@ SHARES = sorted(set(CUTS) - {SIZE, "bans", "creation_burst", "replacement", "han
 @example_settings(max_examples=60, deadline=None)
 @given(
     shares=st.fixed_dictionaries({}, optional=dict.fromkeys(SHARES, share)),
-    tested=st.fixed_dictionaries({}, optional={s: st.floats(0, 1) for s in ("bans", "creation_burst", "replacement", "hand_off")}),
+    tested=st.fixed_dictionaries(
+        {}, optional={s: st.floats(0, 1) for s in ("bans", "creation_burst", "replacement", "hand_off")}
+    ),
     size=st.integers(2, 60),
     beyond=st.floats(0, 1),
 )
