@@ -82,7 +82,8 @@ def _clusters(tables: dict[str, pl.DataFrame]) -> Iterator[str]:
             yield f"{what}: {members.height} accounts say they are members"
         if row["bits"] < 0 or row["expected_by_chance"] < 0:
             yield f"{what}: negative figures"
-        if row["assessment"] == "coordinated" and (row["size"] < 3 or row["expected_by_chance"] >= 1):
+        unsure = row["score"] < 0.9 and row["review_state"] == "unreviewed"
+        if row["assessment"] == "coordinated" and (row["size"] < 3 or unsure):
             yield f"{what}: coordinated on too little"
         if set(members["assessment"]) != {row["assessment"]}:
             yield f"{what}: members are assessed otherwise"

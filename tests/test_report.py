@@ -153,7 +153,7 @@ def test_opening_says_what_was_read_and_found(case: Case) -> None:
     assert "45 rows could not be read" in page.said
     assert "column plan was not read" in page.said
     assert "10 accounts are in no cluster" in page.said
-    assert "would find no cluster as strong as the weakest one called coordinated" in page.said
+    assert "would find no cluster as strong and about as large as one called coordinated" in page.said
 
 
 def test_page_is_well_formed_and_every_link_leads_somewhere(case: Case) -> None:

@@ -209,7 +209,7 @@ OUTPUT: dict[str, Table] = {
                     "number",
                     "share of the core in one piece when a fifth of the identifiers is lost; empty: they do not connect it",
                 ),
-                Column("expected_by_chance", "number", "clusters this strong expected in rewired data"),
+                Column("expected_by_chance", "number", "clusters as strong and about as large that the same steps find in shuffled data"),
                 Column("hypothesis", "text", "the innocent explanation that fits best"),
                 Column("against", "text", "what speaks against the assessment"),
                 Column("first_seen", "time", "first activity of a member"),
