@@ -20,6 +20,7 @@ HELD: dict[str, set[str]] = {
     "ties": {"account_a", "account_b", "bits", "shared", "kinds"},
     "lineage": {"cluster_id", "parent", "child", "bits", "gap_seconds"},
     "takedown": {"cluster_id", "step", "kind", "value", "accounts_covered", "collateral"},
+    "hours": {"cluster_id", "hour", "requests", "accounts"},
     "ledger": {"cluster_id", "previous_id", "event", "accounts_before", "accounts_after", "common"},
     "rejects": {"table", "file", "row", "column", "reason"},
 }  # fmt: skip
@@ -115,7 +116,7 @@ def _members(tables: dict[str, pl.DataFrame]) -> Iterator[str]:
         yield "accounts: figures of a cluster on accounts outside all clusters"
     if not set(members["membership"]) <= {"core", "attached"} or members["bits"].null_count():
         yield "accounts: members without a membership"
-    for name in ("accounts", "signals", "lineage", "takedown"):
+    for name in ("accounts", "signals", "lineage", "takedown", "hours"):
         strange = tables[name].drop_nulls("cluster_id").join(known, on="cluster_id", how="anti")
         if strange.height:
             yield f"{name}: {strange.height} rows speak of clusters that are not there"

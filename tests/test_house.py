@@ -22,7 +22,8 @@ COMMANDS = ROOT / "cli" / "hydragraph_cli"
 
 ORDER = (
     "errors", "memory", "runs", "tails", "settings", "schema", "naming", "addresses", "identifiers", "known", "loaders",
-    "bipartite", "coding", "links", "activity", "limits", "meshes", "evidence", "ties", "grouping", "constraints",
+    "editors",
+    "bipartite", "coding", "links", "activity", "hours", "limits", "meshes", "evidence", "ties", "grouping", "constraints",
     "joining", "blocks", "communities", "stability", "chance", "signals", "assess", "groups", "lineage", "takedown", "explain", "decisions",
     "case", "tracking", "review", "watching", "report", "exports", "worlds", "pipeline", "quality",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import html
 import json
@@ -224,6 +225,35 @@ def test_time_stands_among_the_evidence(tmp_path: Path) -> None:
     said = Page(document(case)).said
     assert said.count("synchrony: requests that begin together") == 1
     assert "synchrony: requests that begin together 2 ties 4 of 5 – 4.5" in said[: said.index("Cluster c-2")]
+
+
+def test_its_week_stands_beside_that_of_all_accounts(tmp_path: Path) -> None:
+    # 300 requests on Monday from 9:00 and 100 on Tuesday; all accounts 400 on Monday and 400 on Wednesday
+    rows = [("c-1", 9, 300), ("c-1", 33, 100), (None, 9, 400), (None, 57, 400)]
+    monday = dt.datetime(2026, 2, 2, tzinfo=dt.UTC)
+    hours = [
+        {"cluster_id": name, "hour": monday + dt.timedelta(hours=hour), "requests": number, "accounts": 2}
+        for name, hour, number in rows
+    ]
+    clusters = [cluster("c-1", "review", 2), cluster("c-2", "review", 2)]
+    source = document(make(tmp_path / "case", {"c-1": ["a", "b"], "c-2": ["x", "y"]}, clusters, hours=hours))
+    said = Page(source).said
+    sentence = (
+        "Monday from 9:00 UTC, holds 75 % of its requests and 50 % of those of all accounts. The two weeks agree in 50 % of"
+        " the requests."
+    )
+    assert said.index("Cluster c-1") < said.index(sentence) < said.index("Cluster c-2")
+    assert "Bars: requests a day, at most 300 (2026-02-02). Line: members at work in the same hour, at most 2." in said
+    assert source.count('class="bars"') == source.count('<use href="#everybody"/>') == 1
+    assert '<path class="level-4" d="M90 0h9v9h-9zM90 20h9v9h-9z"/></symbol>' in source
+
+
+def test_a_group_without_ties_says_what_holds_it(tmp_path: Path) -> None:
+    rows = [cluster("c-1", "review", 2, bits=0.0, score=0.8)]
+    said = Page(document(make(tmp_path / "case", {"c-1": ["a", "b"]}, rows))).said
+    assert "held together by common address ranges or templates and by how they behave" in said
+    assert "Holds to – no ties" in said
+    assert "0.0 bits" not in said
 
 
 def test_identifiers_are_masked_everywhere(case: Case) -> None:

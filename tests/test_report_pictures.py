@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from hydragraph.case import Case
@@ -13,6 +15,7 @@ from hydragraph.report.figures import cluster_figure, figure_bytes, lives_figure
 from hydragraph.report.layout import bipartite_layout, fit
 from hydragraph.report.lifespans import lifespans
 from hydragraph.report.picture import KIND_COLOURS, SHAPES, draw, kind_order, ranked_members, shared_identifiers
+from hydragraph.report.rhythm import rhythm, week_paths
 from report_case import SECRET, cluster, frame, hostile_case, link, make, three_clusters
 
 
@@ -199,3 +202,47 @@ def test_figure_reads_no_formula(tmp_path: Path) -> None:
 def test_figure_of_a_lone_account(tmp_path: Path) -> None:
     case = make(tmp_path / "case", {"c-x": ["a"]}, [cluster("c-x", "review", 1)])
     assert figure_bytes(cluster_figure(case.cluster("c-x")), "png").startswith(b"\x89PNG")
+
+
+# ---------------------------------------------------------------- a cluster's week and days
+
+
+def hours_of(*rows: tuple[int, int, int, int]) -> pl.DataFrame:
+    """Rows of the table of hours: day of January 1970 (the 5th is a Monday), hour, requests, accounts."""
+    at = [dt.datetime(1970, 1, day, hour, tzinfo=dt.UTC) for day, hour, _, _ in rows]
+    return frame(
+        "hours",
+        [{"cluster_id": "c", "hour": t, "requests": r[2], "accounts": r[3]} for t, r in zip(at, rows, strict=True)],
+    )
+
+
+def test_hours_of_the_week_are_coloured_by_their_share() -> None:
+    week = np.zeros(168, np.int64)
+    week[[0, 25, 50, 75, 100]] = 1, 2, 4, 8, 321  # 336 in all: an even hour has 2
+    squares = ["M0 0", "M10 10", "M20 20", "M30 30", "M40 40"]
+    assert week_paths(week) == tuple(f"{square}h9v9h-9z" for square in squares)
+
+
+def test_bars_and_line_of_the_days() -> None:
+    # Monday: 4 + 6 requests, at most 2 members in an hour; Tuesday none; Wednesday 5 requests of 3 members
+    one = rhythm(hours_of((5, 9, 4, 1), (5, 10, 6, 2), (7, 0, 5, 3)), np.ones(168, np.int64))
+    assert one is not None
+    assert (one.step, one.busiest[0], one.busiest[1].day, one.together) == (1, 10, 5, 3)
+    assert (one.start.day, one.end.day) == (5, 7)
+    # three days, each a third of 1000 wide; the highest bar has 86 of 90
+    assert one.bars == "M154.7 90v-86h24.0v86zM821.3 90v-43h24.0v43z"
+    assert one.line == "M166.7 32.7L500.0 90.0L833.3 4.0"
+    assert one.sentence == "15 requests are too few to hold their hours against those of all accounts."
+
+
+def test_many_days_share_a_bar() -> None:
+    first = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    days = [first + dt.timedelta(days=day) for day in range(402)]
+    rows = frame("hours", [{"cluster_id": "c", "hour": day, "requests": 1, "accounts": 1} for day in days])
+    one = rhythm(rows, np.ones(168, np.int64))
+    assert one is not None
+    assert (one.step, one.busiest[0], one.bars.count("M")) == (3, 3, 134)
+
+
+def test_no_request_is_no_picture() -> None:
+    assert rhythm(hours_of(), np.zeros(168, np.int64)) is None

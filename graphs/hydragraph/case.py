@@ -115,6 +115,11 @@ class Case:
         return self.table("takedown")
 
     @property
+    def hours(self) -> pl.DataFrame:
+        """Requests and active accounts by hour, of each cluster and (cluster_id empty) of all accounts."""
+        return self.table("hours")
+
+    @property
     def ledger(self) -> pl.DataFrame:
         """What became of the clusters of the previous case; empty without one."""
         return self.table("ledger")

@@ -32,6 +32,7 @@ from hydragraph.constraints import (
 from hydragraph.decisions import add_decisions, read_decisions
 from hydragraph.evidence import Evidence, weigh
 from hydragraph.groups import find_groups
+from hydragraph.hours import hour_table
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.limits import read_limits
 from hydragraph.lineage import find_lineage, lineage_table
@@ -145,6 +146,7 @@ def analyze(
     assessed = reviewed.assessed
     with stages.stage("lineage"):
         lineage = lineage_table(graph, clusters.label, find_lineage(graph, clusters.label, activity), ids)
+    hours = hour_table(activity, clusters.label, ids)
     del view, activity, met
     with stages.stage("takedown"):
         takedown = takedown_table(graph, evidence, clusters, assessed.assessment, ids, settings)
@@ -153,6 +155,7 @@ def analyze(
         tables["signals"] = signal_table(measured, ids)
         tables["lineage"] = lineage
         tables["takedown"] = takedown
+        tables["hours"] = hours
         tables["ledger"] = ledger
 
     notes = [*known.said, *left, *unknown, *_wide_and_alone(graph, clusters)]

@@ -302,6 +302,17 @@ OUTPUT: dict[str, Table] = {
             sort=("cluster_id", "step"),
         ),
         Table(
+            "hours",
+            "an hour in which members of a cluster, or any accounts, sent requests",
+            (
+                Column("cluster_id", "identifier", "the cluster; empty: all accounts of the source"),
+                Column("hour", "time", "beginning of the hour"),
+                Column("requests", "count", "requests in it"),
+                Column("accounts", "count", "accounts that sent one"),
+            ),
+            sort=("cluster_id", "hour"),
+        ),
+        Table(
             "ledger",
             "what became of a cluster since the case that --previous named; without it there are no rows",
             (

@@ -113,10 +113,15 @@ def _largest_piece(
 def holding_sentence(row: Mapping[str, Any]) -> str:
     """A row of schema.OUTPUT["clusters"] in words: where the cluster falls apart, and what stays when identifiers are lost.
 
-    Empty for a row that does not say at how many bits it breaks.
+    Empty for a row that does not say at how many bits it breaks. A group (groups.py) breaks at 0 bits: it has no ties.
     """
     if row["bits"] is None:
         return ""
+    if row["bits"] == 0 and row["cut_ties"] is None:
+        return (
+            "No shared identifier ties its accounts: they are held together by common address ranges or templates and by how"
+            " they behave, and each of them needs a look of its own."
+        )
     if row["cut_ties"] is None:
         said = "No tie between two of its accounts holds it: its members keep step."
     else:

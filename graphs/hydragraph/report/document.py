@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from hydragraph import identifiers
 from hydragraph.case import Case
+from hydragraph.hours import week_of
 from hydragraph.lineage import Regrowth
 from hydragraph.report import text
 from hydragraph.report.lifespans import Lifespans, lifespans
@@ -27,6 +30,7 @@ from hydragraph.report.picture import (
     ranked_members,
     shared_identifiers,
 )
+from hydragraph.report.rhythm import Rhythm, rhythm, week_paths
 from hydragraph.schema import ASSESSMENTS, OUTPUT
 from hydragraph.stability import holding_sentence
 from hydragraph.takedown import cut_cluster, plan_sentence
@@ -52,6 +56,8 @@ class Limits:
     links: int = 1500
     lines: int = 60
 
+
+_PER_CLUSTER = ("signals", "lineage", "takedown", "hours")
 
 _MEMBER = ["account_id", "membership", "bits", "created_at", "first_seen", "last_seen", "closed_at", "close_reason",
     "events", "tokens"]  # fmt: skip
@@ -83,6 +89,7 @@ class Section:
     picture: Picture
     picture_json: str
     lifespans: Lifespans | None
+    rhythm: Rhythm | None
 
 
 def document(case: Case, limits: Limits = Limits()) -> str:
@@ -106,6 +113,7 @@ def document(case: Case, limits: Limits = Limits()) -> str:
         shapes=SHAPES,
         shapes_json=_trusted(script_json(SHAPES)),
         kinds=kinds,
+        everybody=week_paths(week_of(case.hours.filter(pl.col("cluster_id").is_null()))),
         limits=limits,
         anchors=anchors,
         leads=leads.head(limits.leads).to_dicts(),
@@ -152,15 +160,16 @@ def _sections(
         "members": _divided(members),
         "links": _divided(links),
         "in_time": _divided(in_time),
-        **{name: _divided(case.table(name).filter(wanted)) for name in ("signals", "lineage", "takedown")},
+        **{name: _divided(case.table(name).filter(wanted)) for name in _PER_CLUSTER},
     }
     empty = {"members": OUTPUT["accounts"].empty(), "links": links.clear(), "in_time": in_time.clear()} | {
-        name: OUTPUT[name].empty() for name in ("signals", "lineage", "takedown")
+        name: OUTPUT[name].empty() for name in _PER_CLUSTER
     }
+    everybody = week_of(case.hours.filter(pl.col("cluster_id").is_null()))
     sections = []
     for row in shown:
         part = {name: parts[name].get(row["cluster_id"], empty[name]) for name in parts}
-        sections.append(_section(row, anchors[row["cluster_id"]], part, kinds, limits))
+        sections.append(_section(row, anchors[row["cluster_id"]], part, kinds, everybody, limits))
     return sections
 
 
@@ -169,7 +178,12 @@ def _divided(frame: pl.DataFrame) -> dict[Any, pl.DataFrame]:
 
 
 def _section(
-    row: Mapping[str, Any], anchor: str, part: Mapping[str, pl.DataFrame], kinds: Sequence[str], limits: Limits
+    row: Mapping[str, Any],
+    anchor: str,
+    part: Mapping[str, pl.DataFrame],
+    kinds: Sequence[str],
+    everybody: NDArray[np.int64],
+    limits: Limits,
 ) -> Section:
     members, links = ranked_members(part["members"]), part["links"]
     shared = shared_identifiers(links)
@@ -200,6 +214,7 @@ def _section(
         picture=picture,
         picture_json=_trusted(script_json(_picture_data(picture, labels))),
         lifespans=lifespans(members, lineage, limit=limits.lines),
+        rhythm=rhythm(part["hours"], everybody),
     )
 
 
@@ -358,6 +373,7 @@ def _environment() -> Environment:
     for show_time in (text.minute, text.day, text.duration):
         environment.filters[show_time.__name__] = show_time
     environment.filters["handle"] = lambda value: text.visible(str(value or ""))
+    environment.filters["drawn"] = _trusted  # numbers and letters of a path; longer than a text may be
     environment.filters["kind_title"] = lambda name: identifiers.kind(name).title
     environment.globals["plural"] = text.plural
     return environment
