@@ -41,7 +41,8 @@ def find_meshes(graph: BipartiteGraph) -> Meshes:
 
     Strangers on one value (a billing service, a test key) share no second one, and so are not woven. Nor are two values
     that always come together, which are one fact: a device and its cookie. Time O(pairs of users of rare identifiers).
-    Not checked: whether a mesh is one controller's; families and firms deal out cards and devices as well.
+    Not checked: whether a mesh is one controller's; families and firms deal out cards and devices as well. Whether all that
+    an account has several of is of the same mesh: a stranger on a value of one, with rare things of his own, counts as its.
     """
     woven, linked = (np.zeros(graph.identifiers.height, bool) for _ in range(2))
     seldom = np.array([kind_of(k).chance_bits <= _RARELY_SHARED_BITS for k in graph.kinds], bool)
