@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from hydragraph import assess, schema, settings
 from hydragraph.addresses import BAD_PORT, BAD_PREFIX, LEADING_ZERO, SEVERAL
 from hydragraph.identifiers import KINDS, UNKNOWN_CHANCE_BITS, mask_value
@@ -150,6 +152,15 @@ def hypotheses() -> str:
 
 
 # The house
+
+
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    """Each command, and each of those below a command, with its whole name."""
+    for name, home in main.COMMANDS.items():
+        command = importlib.import_module(home).command
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", command.commands[inner]) for inner in sorted(command.commands))
 
 
 def commands() -> str:

@@ -118,7 +118,7 @@ def test_every_module_of_commands_is_a_command() -> None:
 
 def test_shell_completion_names_the_commands() -> None:
     env = environment(_HYDRAGRAPH_COMPLETE="bash_complete", COMP_WORDS="hydragraph c", COMP_CWORD="1")
-    assert run(env=env).stdout.decode().split() == ["plain,check", "plain,clusters"]
+    assert run(env=env).stdout.decode().split() == ["plain,check", "plain,config", "plain,clusters"]
 
 
 # --- exit codes

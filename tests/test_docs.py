@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,11 +13,10 @@ import click
 import pytest
 
 import make_docs
-from docs_made import COMMANDS, LIBRARY, ROOT
+from docs_made import COMMANDS, LIBRARY, ROOT, every_command
 from hydragraph.identifiers import KINDS
 from hydragraph.signals import SIGNALS
 from hydragraph.worlds.scenarios import INNOCENTS, SCENARIOS
-from hydragraph_cli import main
 from make_docs import DOCUMENTS, UNWRITTEN, rendered, with_parts, with_runs, workspace
 
 pytestmark = pytest.mark.xdist_group("docs")  # one worker: one demo
@@ -151,13 +151,17 @@ def command_lines(text: str) -> list[str]:
 def test_commands_and_their_options_exist(name: str) -> None:
     wrong = []
     for line in command_lines(text_of(name)):
-        words = shlex.split(line, comments=True)[1:]
+        words = list(
+            itertools.takewhile(lambda word: word not in ("<", ">", "|"), shlex.split(line, comments=True)[1:])
+        )
         if words[0] in ("...", "COMMAND", "--help"):
             continue
+        known = dict(every_command())
         try:
-            command = importlib.import_module(main.COMMANDS[words[0]]).command
-            if len(words) > 1:
-                command.make_context(words[0], words[1:])
+            name = " ".join(words[:2]) if " ".join(words[:2]) in known else words[0]
+            rest = words[len(name.split()) :]
+            if rest:
+                known[name].make_context(name, rest)
         except (KeyError, click.UsageError) as error:
             wrong.append(f"{line}: {error}")
 
@@ -167,8 +171,8 @@ def test_commands_and_their_options_exist(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_options_in_sentences_exist(name: str) -> None:
     options = {"--help"}
-    for module in main.COMMANDS.values():
-        options |= {o for p in importlib.import_module(module).command.params for o in p.opts}
+    for _, command in every_command():
+        options |= {o for p in command.params for o in p.opts}
     named = re.findall(r"`(--[a-z][a-z0-9-]+)", prose(text_of(name)))
 
     assert sorted(set(named) - options) == []

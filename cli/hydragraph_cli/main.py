@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": "hydragraph_cli.commands.demo",
     "analyze": "hydragraph_cli.commands.analyze",
     "check": "hydragraph_cli.commands.check",
+    "config": "hydragraph_cli.commands.config",
     "clusters": "hydragraph_cli.commands.clusters",
     "show": "hydragraph_cli.commands.show",
     "account": "hydragraph_cli.commands.account",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from hydragraph.settings import Settings, read_settings
+from hydragraph.settings import Settings, trace_settings
 from hydragraph_cli.output import FORMATS, View, into
 from hydragraph_cli.talk import Talk
 
@@ -19,8 +19,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FOLDER = click.Path(path_type=Path)
 """A path that the library, not click, judges: a source that is not there is refused input, not wrong usage."""
-
-_KNOBS = ("seed", "ipv4_prefix", "ipv6_prefix", "max_rejects")
 
 
 def talk_options(command: Command) -> Command:
@@ -137,34 +135,44 @@ def text_argument(ctx: click.Context, param: click.Parameter, given: str | None)
 
 
 def source_options(command: Command) -> Command:
-    """SOURCE..., --mapping, --config and the knobs people turn, handed on as `source`, `mapping` and `settings`."""
+    """SOURCE..., --mapping and the settings, handed on as `source`, `mapping` and `settings`."""
 
     @functools.wraps(command)
-    def with_settings(*args: Any, config: Path | None, source: tuple[Path, ...], **given: Any) -> Any:
+    def with_source(*args: Any, source: tuple[Path, ...], origin: Mapping[str, str], **given: Any) -> Any:
         if not source and given["mapping"] is None:  # a mapping file may name databases for everything
             raise click.MissingParameter(param_hint="'SOURCE...'", param_type="argument")
-        knobs = {name: given.pop(name) for name in _KNOBS}
-        settings = (read_settings(config) if config else Settings()).with_(**knobs)
-        one_or_more = source[0] if len(source) == 1 else source
-        return command(*args, source=one_or_more, settings=settings, **given)
+        return command(*args, source=source[0] if len(source) == 1 else source, **given)
+
+    decorated: Any = with_source
+    mapping = click.option("--mapping", type=FOLDER, help="TOML file that says which file and column means what.")
+    argument = click.argument("source", type=FOLDER, nargs=-1)
+    done: Command = argument(mapping(settings_options(decorated)))
+    return done
+
+
+def settings_options(command: Command) -> Command:
+    """--config and an option a setting, handed on as `settings` and `origin`: where the value of each came from."""
+    knobs = fields(Settings)
+
+    @functools.wraps(command)
+    def with_settings(*args: Any, config: Path | None, **given: Any) -> Any:
+        by_hand = {knob.name: given.pop(knob.name) for knob in knobs}
+        settings, origin = trace_settings(config, **by_hand)
+        return command(*args, settings=settings, origin=origin, **given)
 
     decorated: Any = with_settings
-    declared = {f.name: f for f in fields(Settings)}
-    for name in reversed(_KNOBS):
-        knob = declared[name]
+    for knob in reversed(knobs):
         whole = isinstance(knob.default, int)
         bounds = click.IntRange(knob.metadata["low"], knob.metadata["high"])
         decorated = click.option(
-            f"--{name.replace('_', '-')}",
+            f"--{knob.name.replace('_', '-')}",
             type=bounds if whole else str,
             callback=None if whole else share,
             metavar="N" if whole else "SHARE",
             help=f"{knob.metadata['meaning'][:1].upper()}{knob.metadata['meaning'][1:]}; default {knob.default}.",
         )(decorated)
-    config = click.option("--config", type=FOLDER, help="TOML file of settings, `name = value` a line.")
-    mapping = click.option("--mapping", type=FOLDER, help="TOML file that says which file and column means what.")
-    argument = click.argument("source", type=FOLDER, nargs=-1)
-    done: Command = argument(mapping(config(decorated)))
+    config = click.option("--config", type=FOLDER, help="TOML file of settings, `name = value` a line; see `config`.")
+    done: Command = config(decorated)
     return done
 
 

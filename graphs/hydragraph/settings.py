@@ -5,12 +5,16 @@ No polars here: the command line reads the defaults at start-up.
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from hydragraph.errors import InputRefused
+
+ORIGINS = ("default", "file", "command line")
+"""Where the value of a knob can come from; each holds over those before it."""
 
 
 def _knob(default: float, low: float, high: float, meaning: str) -> Any:
@@ -57,8 +61,36 @@ class Settings:
 
 def read_settings(path: str | Path) -> Settings:
     """Settings from a TOML file of `name = value` lines. Raises InputRefused for an unknown name or a bad value."""
+    return Settings().with_(**_lines(path))
+
+
+def trace_settings(path: str | Path | None = None, **given: Any) -> tuple[Settings, dict[str, str]]:
+    """Settings from a TOML file and from values given by hand, and where the value of each knob came from, see ORIGINS.
+
+    What is given holds over the file, and the file over the default. A value given as None is not given. Raises InputRefused
+    as `read_settings`.
+    """
+    lines = {} if path is None else _lines(path)
+    by_hand = {name: value for name, value in given.items() if value is not None}
+    settings = Settings().with_(**lines).with_(**by_hand)
+    default, file, hand = ORIGINS
+    origin = {f.name: hand if f.name in by_hand else file if f.name in lines else default for f in fields(Settings)}
+    return settings, origin
+
+
+def settings_template() -> str:
+    """A TOML file with every knob: what it means, its bounds and, as a comment, its default. Reads back as Settings()."""
+    parts = ["# Settings of hydragraph. Take the # from the front of a line to change a value.\n"]
+    for f in fields(Settings):
+        meaning = f"{f.metadata['meaning'][:1].upper()}{f.metadata['meaning'][1:]}."
+        bounds = f"From {f.metadata['low']} to {f.metadata['high']}."
+        words = textwrap.wrap(f"{meaning} {bounds}", 100)
+        parts.append("".join(f"# {line}\n" for line in words) + f"# {f.name} = {f.default}\n")
+    return "\n".join(parts)
+
+
+def _lines(path: str | Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(Path(path).read_text("utf-8"))
+        return tomllib.loads(Path(path).read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputRefused(f"settings file: cannot be read as TOML ({type(error).__name__})") from error
-    return Settings().with_(**values)
