@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.blocks import find_blocks
-from hydragraph.constraints import Pairs, left_out, settled, untied
+from hydragraph.constraints import Pairs, left_out, settled
 from hydragraph.evidence import Evidence
 from hydragraph.grouping import connected, modularity_parts, renumber
 from hydragraph.joining import SMALL_CORE, attach, join_in_waves, merge_cores, rejoin
@@ -89,15 +89,18 @@ def find_clusters(
     """
     n = graph.accounts.height
     strong = ties.select(ties.net >= CORE_NET)
-    if pairs is not None:
-        strong = untied(strong, pairs)
     cores, in_step = find_cores(graph, strong, activity, pairs)
     label, gained = attach(graph, evidence, cores, activity)
-    again, more = attach(graph, evidence, label, activity)
-    label, gained = again, np.where(again != label, more, gained)
-    if pairs is not None:
-        label = np.where(left_out(label, cores, pairs), cores, label)
     core = (cores >= 0) & (label == cores)
+    # with the attached in them, parts of one ring show what they have in common
+    merged = merge_cores(graph, label, activity)
+    label, more = attach(graph, evidence, merged, activity)
+    core &= label == merged
+    gained = np.where(label != merged, more, gained)
+    if pairs is not None:
+        leaves = left_out(label, cores, pairs)
+        core = np.where(leaves, cores >= 0, core)
+        label = np.where(leaves, np.where(cores >= 0, cores + int(label.max()) + 1, -1), label)
     bits: NDArray[np.float64] = np.maximum(_strongest_tie(n, strong, label), in_step)
     bits += np.where(bits > 0, evidence.prior, 0.0)
     bits = np.where(core, bits, gained)
