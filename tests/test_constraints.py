@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 import hydragraph as hg
 from hand import graph_of
-from hydragraph.communities import find_clusters
+from hydragraph.activity import Activity
+from hydragraph.communities import Clusters, Cut, find_clusters, find_cores
 from hydragraph.constraints import Pairs, coded_pairs, held_constraints, left_out, read_constraints, set_aside, settled
 from hydragraph.evidence import weigh
+from hydragraph.groups import find_groups
 from hydragraph.settings import Settings
 from hydragraph.ties import Ties, find_ties
 from hydragraph_cli.main import cli
@@ -176,9 +178,7 @@ CHAIN = ties_of((0, 1, 5.0), (1, 2, 2.0), (2, 3, 4.0))
 )
 def test_a_core_comes_apart_at_its_weakest_ties(rows: list[str], label: list[int]) -> None:
     pairs = coded("abcd", *rows)
-    from hydragraph.constraints import untied
-
-    assert settled(np.zeros(4, np.int64), untied(CHAIN, pairs), pairs).tolist() == label
+    assert settled(np.zeros(4, np.int64), CHAIN, pairs).tolist() == label
 
 
 def test_groups_become_one_core_with_the_cores_of_their_members() -> None:
@@ -219,6 +219,46 @@ def test_the_largest_piece_stays_and_what_may_not_be_with_it_leaves() -> None:
         (["a cannot c", "a cannot f"], [1, 1, 0, 0, 0, 0, 0]),  # f may stay, for a has left
     ):
         assert left_out(label, pieces, coded("abcdefg", *rows)).astype(int).tolist() == out
+
+
+def test_what_looks_alike_is_not_merged_when_it_belongs_apart() -> None:
+    """Two cores of six with the same five templates, which merge; and a third account that has a tie to neither."""
+    a, b = ([f"{x}{i}" for i in range(6)] for x in "ab")
+    everyone = sorted([*a, *b, *(f"s{i}" for i in range(900))])
+    uses = {("template", f"t{i}"): [*a, *b] for i in range(5)} | {("template", f"own-{x}"): [x] for x in everyone}
+    graph = graph_of(uses)
+    code = {name: i for i, name in enumerate(graph.accounts["account_id"])}
+    ties = ties_of(*((code[core[0]], code[x], 9.0) for core in (a, b) for x in core[1:]))
+
+    def cores(*rows: str) -> list[set[str]]:
+        pairs, _ = coded_pairs(graph, pairs_of(*rows))
+        label, _ = find_cores(graph, ties, None, pairs)
+        return [{x for x in everyone if label[code[x]] == c} for c in range(label.max() + 1)]
+
+    assert cores() == [{*a, *b}]
+    assert cores("a0 cannot b3") == [set(a), set(b)]
+    assert cores("a0 cannot b3", "b3 must s1") == [set(a), {*b, "s1"}]
+
+
+def test_groups_heed_the_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven accounts at one range are a group. Whoever must be with somebody else is none of it, nor who belongs apart."""
+    names = [f"a{i}" for i in range(7)]
+    graph = graph_of({("ip_range", "hub"): names}, also=["x"])
+    pair = np.full(8, -1)
+    for rows, label, out in (
+        ([], pair, []),
+        (["a0 cannot a1", "a2 cannot x"], pair, ["a1"]),
+        (["a3 must x"], np.where(np.isin(np.arange(8), [3, 7]), 0, -1), ["a3"]),
+    ):
+        none = np.zeros(int(label.max()) + 1)
+        given = Clusters(label, label >= 0, np.zeros(8), none, none, Cut(*(none.astype(np.int64),) * 3))
+        answers = iter([np.array([0.9]), np.array([0.0])])
+        monkeypatch.setattr("hydragraph.groups._scores", lambda *_, a=answers: (next(a), np.zeros(3)))
+        silent = Activity(*(np.zeros(0, np.int64),) * 3, 8)
+        pairs, _ = coded_pairs(graph, pairs_of(*rows))
+        found = find_groups(graph, weigh(graph, Settings()), given, silent, Settings(), pairs).clusters.label
+        hub = {n for n, c in zip(graph.accounts["account_id"], found, strict=True) if c >= 0 and c == found[4]}
+        assert hub == set(names) - set(out)
 
 
 # --- properties: whatever the evidence says
@@ -363,6 +403,8 @@ def test_constraints_are_carried_along_and_replaced(source: Path, tmp_path: Path
     third = hg.analyze(source, tmp_path / "third", previous=second, constraints=pairs_of("a must e"))
     assert members(third) == {"abcdefg", "hi"}
     assert "one" not in third.links["value"].to_list()
+    said = [note for note in third.manifest["notes"] if "carried over" in note]
+    assert said == ["allow list: 1 identifiers carried over from the previous case"]
     fourth = hg.analyze(
         source, tmp_path / "fourth", previous=third, constraints=pairs_of(), allow=file_without_rows(tmp_path)
     )

@@ -190,7 +190,7 @@ def test_names_of_the_library_exist(name: str) -> None:
         f"{module}.{attribute}"
         for module, attribute in re.findall(r"`([a-z_]+)\.(\w+)(?:\([^`]*)?`", text)
         if module in modules
-        and attribute not in ("py", "html", "parquet", "ndjson")
+        and attribute not in ("py", "html", "parquet", "ndjson", "txt")
         and not hasattr(importlib.import_module(f"hydragraph.{module}"), attribute)
     ]
     lost += [f"hg.{a}" for a in re.findall(r"\bhg\.(\w+)", text) if a not in hydragraph.__all__]

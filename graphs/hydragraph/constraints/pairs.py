@@ -96,8 +96,9 @@ def settled(label: Ints, ties: Ties, pairs: Pairs) -> Ints:
     """Cores once the pairs are heeded.
 
     Groups become one core each, together with all cores of their members. A core with a pair that belongs apart is then
-    built anew from its ties, the strongest first, leaving out every tie that would put such a pair together: it comes apart
-    at the weakest ties of the paths between them. ties: those that make cores. Accounts without a tie left are in no core.
+    built anew from its ties, the strongest first, leaving out every tie that would put such a pair together, the tie of
+    the two among them: it comes apart at the weakest ties of the paths between the two. ties: those that make cores.
+    Accounts without a tie left are in no core.
     """
     label = _with_groups(label, pairs.together)
     hit = np.zeros(int(label.max(initial=-1)) + 1, bool)
