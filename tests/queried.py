@@ -9,10 +9,14 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+import pytest
 
+from hydragraph.errors import InputRefused
 from hydragraph.loaders import Source, open_source
 
 Frames = Mapping[str, pl.DataFrame]
+
+BY_LINKS = 'query = "select * from links"\n'
 
 NAMES = {"account_id": "user", "timestamp": "ts"}
 """Columns that the tables of a database call otherwise."""
@@ -57,3 +61,12 @@ def mapped(folder: Path, toml: str) -> Source:
 def rows(source: Source, table: str) -> list[tuple[object, ...]]:
     """The rows of a table, sorted."""
     return sorted(source.tables[table].collect().rows(), key=repr)
+
+
+def refusal(folder: Path, toml: str) -> str:
+    """The one sentence with which a mapping file is refused; nothing of what happened before hangs on to it."""
+    with pytest.raises(InputRefused) as caught:
+        mapped(folder, toml)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    return str(caught.value)
