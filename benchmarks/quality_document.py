@@ -19,6 +19,19 @@ from quality_ablation import ablation_section
 from quality_elsewhere import elsewhere_section
 from quality_runs import ORACLE, Run, code_digest, share
 from quality_takedown import takedown_section
+from quality_words import (
+    AT,
+    BOTH,
+    capital,
+    hits,
+    in_review,
+    interval,
+    markdown,
+    number,
+    out_of,
+    review_accounts,
+    with_interval,
+)
 
 REPORTED_FROM = 1000
 """Seeds below 100 are for tuning; the document takes none below this one."""
@@ -27,7 +40,6 @@ GOOD_PRECISION, GOOD_RECALL = 0.98, 0.9
 """Below these a result is listed among the failures."""
 
 _PACKAGES = ("polars", "numpy", "scipy", "networkx", "graspologic-native")
-_AT, _BOTH = "coordinated", "coordinated+review"
 _LINES = (("recall", "#0b6e99", "o"), ("precision", "#c8553d", "s"))
 
 
@@ -123,14 +135,14 @@ def _rule(seeds: Sequence[int]) -> str:
 def _headline(rows: Sequence[Row]) -> str:
     more: list[tuple[str, Callable[[Row], str]]] = [
         ("worlds", lambda r: r.title),
-        ("ROC area", lambda r: _with_interval(r.found, "roc_auc", "score")),
-        ("average precision", lambda r: _with_interval(r.found, "average_precision", "score")),
-        ("pairwise F1", lambda r: _with_interval(r.found, "pairwise_f1", "ring accounts")),
-        ("B-cubed precision", lambda r: _with_interval(r.found, "b_cubed_precision", "ring accounts")),
-        ("B-cubed recall", lambda r: _with_interval(r.found, "b_cubed_recall", "ring accounts")),
-        ("parents named right", lambda r: _with_interval(r.found, "lineage_precision", "parents")),
-        ("parents found", lambda r: _with_interval(r.found, "lineage_recall", "parents")),
-        ("in the same ring", lambda r: _with_interval(r.found, "lineage_same_ring", "parents")),
+        ("ROC area", lambda r: with_interval(r.found, "roc_auc", "score")),
+        ("average precision", lambda r: with_interval(r.found, "average_precision", "score")),
+        ("pairwise F1", lambda r: with_interval(r.found, "pairwise_f1", "ring accounts")),
+        ("B-cubed precision", lambda r: with_interval(r.found, "b_cubed_precision", "ring accounts")),
+        ("B-cubed recall", lambda r: with_interval(r.found, "b_cubed_recall", "ring accounts")),
+        ("parents named right", lambda r: with_interval(r.found, "lineage_precision", "parents")),
+        ("parents found", lambda r: with_interval(r.found, "lineage_recall", "parents")),
+        ("in the same ring", lambda r: with_interval(r.found, "lineage_same_ring", "parents")),
         ("parents identifiable", lambda r: _pooled_share(r, "lineage_identifiable", "parents")),
         ("of these found", lambda r: _pooled_share(r, "lineage_identifiable_recall", "parents")),
         ("seconds", lambda r: f"{max(run.seconds for run in r.runs):.0f}"),
@@ -146,12 +158,12 @@ _FOUND: list[tuple[str, Callable[[Row], str]]] = [
     ("worlds", lambda r: r.title),
     ("seeds", lambda r: str(len(r.runs))),
     ("rings", lambda r: f"{r.found.rings.height:,}"),
-    ("precision", lambda r: _with_interval(r.found, "precision", _AT)),
-    ("recall", lambda r: _with_interval(r.found, "recall", _AT)),
-    ("F1", lambda r: _with_interval(r.found, "f1", _AT)),
-    ("innocent groups accused", lambda r: _hits(r.found, "innocent_groups_accused", "groups")),
-    ("precision with review", lambda r: _with_interval(r.found, "precision", _BOTH)),
-    ("recall with review", lambda r: _with_interval(r.found, "recall", _BOTH)),
+    ("precision", lambda r: with_interval(r.found, "precision", AT)),
+    ("recall", lambda r: with_interval(r.found, "recall", AT)),
+    ("F1", lambda r: with_interval(r.found, "f1", AT)),
+    ("innocent groups accused", lambda r: hits(r.found, "innocent_groups_accused", "groups")),
+    ("precision with review", lambda r: with_interval(r.found, "precision", BOTH)),
+    ("recall with review", lambda r: with_interval(r.found, "recall", BOTH)),
 ]
 
 
@@ -162,11 +174,11 @@ def _innocent_worlds(rows: Sequence[Row]) -> str:
         ("worlds", lambda r: r.title),
         ("seeds", lambda r: str(len(r.runs))),
         ("accounts", lambda r: f"{r.found.counts['labelled']:,}"),
-        ("coordinated clusters", lambda r: _out_of(r.found, "clusters_right", _AT)),
+        ("coordinated clusters", lambda r: out_of(r.found, "clusters_right", AT)),
         ("accounts in them", lambda r: f"{r.found.counts['accused_labelled']:,}"),
-        ("clusters in review", lambda r: _in_review(r.found)),
-        ("accounts in them ", lambda r: f"{_review_accounts(r.found):,}"),
-        ("innocent groups accused", lambda r: _hits(r.found, "innocent_groups_accused", "groups")),
+        ("clusters in review", lambda r: in_review(r.found)),
+        ("accounts in them ", lambda r: f"{review_accounts(r.found):,}"),
+        ("innocent groups accused", lambda r: hits(r.found, "innocent_groups_accused", "groups")),
     ]
     return "\n".join(
         ["## Worlds without a ring", "", "Whatever is accused here is wrong.", "", _table(rows, columns), ""]
@@ -180,17 +192,17 @@ def _failures(results: Results) -> str:
         for measure, floor in (("precision", GOOD_PRECISION), ("recall", GOOD_RECALL)):
             value = row.found.value(measure)
             if value is not None and value < floor:
-                said.append(f"{row.title}: {measure} {_number(value)}.")
+                said.append(f"{row.title}: {measure} {number(value)}.")
         poor = row.found.tactics.filter(pl.col("recall") < GOOD_RECALL)
         if poor.height:
-            listed = (f"{t} {_number(r)}" for t, r in poor.select("tactic", "recall").iter_rows())
+            listed = (f"{t} {number(r)}" for t, r in poor.select("tactic", "recall").iter_rows())
             said.append(f"{row.title}: recall below {GOOD_RECALL} for {', '.join(listed)}.")
         accused = row.found.innocents.filter(pl.col("coordinated") > 0)
         if accused.height:
             listed = (f"{n:,} {k}" for k, n in accused.select("group_kind", "coordinated").iter_rows())
             said.append(f"{row.title}: innocent accounts accused: {', '.join(listed)}.")
         off = [
-            f"{_number(r['mean_score'])} ({round(r['share_right'] * r['clusters']):,} of {r['clusters']:,} right)"
+            f"{number(r['mean_score'])} ({round(r['share_right'] * r['clusters']):,} of {r['clusters']:,} right)"
             for r in row.found.reliability.to_dicts()
             if _surprising(r["share_right"] * r["clusters"], r["clusters"], r["mean_score"])
         ]
@@ -199,9 +211,9 @@ def _failures(results: Results) -> str:
     for curve in results.curves:
         for measure, floor in (("precision", GOOD_PRECISION), ("recall", GOOD_RECALL)):
             at = {value: _of(runs, measure) for value, runs in curve.points.items()}
-            poor_at = [f"{value} ({_number(v)})" for value, v in at.items() if v is not None and v < floor]
+            poor_at = [f"{value} ({number(v)})" for value, v in at.items() if v is not None and v < floor]
             if poor_at:
-                said.append(f"{_capital(curve.meaning)}: {measure} below {floor} at {', '.join(poor_at)}.")
+                said.append(f"{capital(curve.meaning)}: {measure} below {floor} at {', '.join(poor_at)}.")
     listed_all = [f"- {sentence}" for sentence in said] or ["Nowhere in the worlds measured."]
     title = (
         f"Precision below {GOOD_PRECISION}, recall below {GOOD_RECALL}, innocent accounts accused, scores that mislead:"
@@ -226,11 +238,11 @@ def _tactics(rows: Sequence[Row]) -> str:
         cells = []
         for row in rows:
             of = row.found.tactics.filter(tactic=name)
-            cells.append("" if of.is_empty() else _interval(*of.select("recall", "low", "high").row(0)))
+            cells.append("" if of.is_empty() else interval(*of.select("recall", "low", "high").row(0)))
         lines.append([name, meaning.get(name, ""), *cells])
     head = ["tactic", "what its rings do", *(row.title for row in rows)]
     return "\n".join(["## Recall by tactic", "", "Share of a tactic's accounts in coordinated clusters.", "",
-                      _markdown(head, lines), ""])  # fmt: skip
+                      markdown(head, lines), ""])  # fmt: skip
 
 
 def _meanings() -> dict[str, str]:
@@ -258,15 +270,15 @@ def _groups(rows: Sequence[Row]) -> str:
     return "\n".join(["## Innocent accounts accused, by kind of group", "",
                       "Accounts in coordinated clusters + in clusters for review, of all; groups accused, if any: those with"
                       " two members, or at least half of them, in coordinated clusters.", "",
-                      _markdown(["kind", *(row.title for row in rows)], lines), ""])  # fmt: skip
+                      markdown(["kind", *(row.title for row in rows)], lines), ""])  # fmt: skip
 
 
 def _fates(rows: Sequence[Row]) -> str:
     columns: list[tuple[str, Callable[[Row], str]]] = [("worlds", lambda r: r.title)]
     for fate in ("found", "whole", "split", "merged"):
-        columns.append((fate, lambda r, fate=fate: _hits(r.found, f"rings_{fate}", _AT)))  # type: ignore[misc]
-    columns.append(("found with review", lambda r: _hits(r.found, "rings_found", _BOTH)))
-    columns.append(("right among coordinated clusters", lambda r: _hits(r.found, "clusters_right", _AT)))
+        columns.append((fate, lambda r, fate=fate: hits(r.found, f"rings_{fate}", AT)))  # type: ignore[misc]
+    columns.append(("found with review", lambda r: hits(r.found, "rings_found", BOTH)))
+    columns.append(("right among coordinated clusters", lambda r: hits(r.found, "clusters_right", AT)))
     return "\n".join(["## Rings", "", _table(rows, columns), ""])
 
 
@@ -277,12 +289,12 @@ def _score(rows: Sequence[Row], figures: str) -> str:
     columns = {"score_from": "score from", "score_to": "to", "clusters": "clusters", "mean_score": "mean score",
                "share_right": "share right", "accounts": "accounts", "share_coordinated": "share coordinated"}  # fmt: skip
     lines = [
-        [_value(r["score_from"]), _value(r["score_to"]), f"{r['clusters']:,}", _number(r["mean_score"]),
-         _interval(r["share_right"], r["low"], r["high"]), f"{r['accounts']:,}", _number(r["share_coordinated"])]
+        [_value(r["score_from"]), _value(r["score_to"]), f"{r['clusters']:,}", number(r["mean_score"]),
+         interval(r["share_right"], r["low"], r["high"]), f"{r['accounts']:,}", number(r["share_coordinated"])]
         for r in row.found.reliability.to_dicts()
     ]  # fmt: skip
     ranks = [
-        [of, f"{k:,}", _interval(p, low, high)]
+        [of, f"{k:,}", interval(p, low, high)]
         for of, k, p, low, high in row.found.ranks.select("of", "k", "precision", "low", "high").iter_rows()
     ]
     return "\n".join(
@@ -294,11 +306,11 @@ def _score(rows: Sequence[Row], figures: str) -> str:
             f"![Reliability of the score]({figures}/quality-reliability.png)"
             f" ![Precision and recall]({figures}/quality-precision_recall.png)",
             "",
-            _markdown(list(columns.values()), lines),
+            markdown(list(columns.values()), lines),
             "",
             "Precision among the first k:",
             "",
-            _markdown(["of", "k", "precision"], ranks),
+            markdown(["of", "k", "precision"], ranks),
             "",
         ]
     )
@@ -319,11 +331,11 @@ def _curves(curves: Sequence[Curve], figures: str) -> str:
     ]
     for curve in curves:
         lines = [
-            [value, _number(_of(runs, "precision")), _number(_of(runs, "recall")),
-             _number(_of(runs, "recall", _BOTH)), _number(_of(runs, "rings_found"))]
+            [value, number(_of(runs, "precision")), number(_of(runs, "recall")),
+             number(_of(runs, "recall", BOTH)), number(_of(runs, "rings_found"))]
             for value, runs in curve.points.items()
         ]  # fmt: skip
-        said += [_markdown([curve.meaning, "precision", "recall", "recall with review", "rings found"], lines), ""]
+        said += [markdown([curve.meaning, "precision", "recall", "recall with review", "rings found"], lines), ""]
     return "\n".join(said)
 
 
@@ -343,7 +355,7 @@ def _peers(measured: Sequence[tuple[str, Sequence[Run], Sequence[Peers]]]) -> st
     ]
     for title, runs, found in measured:
         lines = []
-        mine = {m: [run.counts(m, "groups" if "group" in m else _AT) for run in runs] for m in _MEASURES}
+        mine = {m: [run.counts(m, "groups" if "group" in m else AT) for run in runs] for m in _MEASURES}
         lines.append(["**hydragraph**", "its own", *_cells(mine), f"{max(r.seconds for r in runs):.0f}"])
         chosen = {m: [tuple(run.oracle[m]) for run in runs] for m in _MEASURES}
         lines.append(["hydragraph", ORACLE, *_cells(chosen), ""])
@@ -356,7 +368,7 @@ def _peers(measured: Sequence[tuple[str, Sequence[Run], Sequence[Peers]]]) -> st
                 lines.append([peer.title, how, *_cells(counts), seconds])
         head = ["method", "chosen by", "precision", "recall", "F1", "rings found", "whole", "merged",
                 "innocent groups accused", "seconds"]  # fmt: skip
-        said += [f"### {title}", "", _markdown(head, lines), ""]
+        said += [f"### {title}", "", markdown(head, lines), ""]
     slow = [f"{p.title}, beyond {p.largest:,} accounts" for p in PEERS if p.largest < 10**9]
     return "\n".join([*said, *([f"Not run, because it takes too long: {'; '.join(slow)}.", ""] if slow else [])])
 
@@ -368,9 +380,9 @@ def _cells(counts: Mapping[str, Sequence[tuple[float, float]]]) -> list[str]:
     said = sum(of for _, of in counts["precision"])
     right, positive = (sum(c[i] for c in counts["recall"]) for i in (0, 1))
     f1 = 2 * right / (said + positive) if said + positive else None
-    shares = {measure: _number(share(values)) for measure, values in counts.items()}
+    shares = {measure: number(share(values)) for measure, values in counts.items()}
     accused = sum(hits for hits, _ in counts["innocent_groups_accused"])
-    return [shares["precision"], shares["recall"], _number(f1), shares["rings_found"], shares["rings_whole"],
+    return [shares["precision"], shares["recall"], number(f1), shares["rings_found"], shares["rings_whole"],
             shares["rings_merged"], f"{accused:,.0f}"]  # fmt: skip
 
 
@@ -426,7 +438,7 @@ def _curve_figure(curves: Sequence[Curve]) -> Any:
     for axes, curve in zip(figure.subplots(1, len(curves), sharey=True, squeeze=False)[0], curves, strict=True):
         places = list(range(len(curve.points)))
         for measure, colour, marker in _LINES:
-            each = [[share([run.counts(measure, _AT)]) or 0.0 for run in runs] for runs in curve.points.values()]
+            each = [[share([run.counts(measure, AT)]) or 0.0 for run in runs] for runs in curve.points.values()]
             axes.fill_between(places, [min(e) for e in each], [max(e) for e in each], color=colour, alpha=0.18, lw=0)
             pooled = [_of(runs, measure) or 0.0 for runs in curve.points.values()]
             axes.plot(places, pooled, marker=marker, color=colour, label=measure, markersize=5)
@@ -440,42 +452,15 @@ def _curve_figure(curves: Sequence[Curve]) -> Any:
     return figure
 
 
-def _of(runs: Iterable[Run], measure: str, of: str = _AT) -> float | None:
+def _of(runs: Iterable[Run], measure: str, of: str = AT) -> float | None:
     return share(run.counts(measure, of) for run in runs)
 
 
 # Words and tables
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}".rstrip("0").rstrip(".") if value in (0, 1) else f"{value:.3f}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _value(value: float) -> str:
     return f"{value:g}"
-
-
-def _interval(value: float | None, low: float | None, high: float | None) -> str:
-    return _number(value) + ("" if low is None or high is None else f" ({_number(low)} to {_number(high)})")
-
-
-def _row(found: hg.Evaluation, measure: str, of: str) -> dict[str, Any]:
-    rows = found.headline.filter((pl.col("measure") == measure) & (pl.col("of") == of)).to_dicts()
-    return rows[0] if rows else dict.fromkeys(found.headline.columns)
-
-
-def _with_interval(found: hg.Evaluation, measure: str, of: str) -> str:
-    row = _row(found, measure, of)
-    return _interval(row["value"], row["low"], row["high"])
-
-
-def _hits(found: hg.Evaluation, measure: str, of: str) -> str:
-    row = _row(found, measure, of)
-    return "-" if row["out_of"] is None else f"{row['hits']:,.0f} of {row['out_of']:,.0f}"
 
 
 def _pooled_share(row: Row, measure: str, of: str) -> str:
@@ -485,22 +470,5 @@ def _pooled_share(row: Row, measure: str, of: str) -> str:
     return f"{hits / all_:.3f} ({hits:,.0f} of {all_:,.0f})" if all_ else "-"
 
 
-def _out_of(found: hg.Evaluation, measure: str, of: str) -> str:
-    return f"{_row(found, measure, of)['out_of'] or 0:,.0f}"
-
-
-def _in_review(found: hg.Evaluation) -> str:
-    both, one = (_row(found, "clusters_right", of)["out_of"] or 0 for of in (_BOTH, _AT))
-    return f"{both - one:,.0f}"
-
-
-def _review_accounts(found: hg.Evaluation) -> int:
-    return found.counts["accused_or_review_labelled"] - found.counts["accused_labelled"]
-
-
 def _table(rows: Sequence[Row], columns: Sequence[tuple[str, Callable[[Row], str]]]) -> str:
-    return _markdown([name for name, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
-
-
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [list(head), ["---"] * len(head), *map(list, lines)])
+    return markdown([name for name, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
