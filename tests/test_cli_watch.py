@@ -31,12 +31,14 @@ def ok(*args: str) -> str:
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One cluster, abc: a card and a device in common; b was closed."""
+    """One cluster, abc, which somebody confirmed: a card and a device in common; b was closed."""
     folder = tmp_path_factory.mktemp("case")
     rows = [f"{a},payment,{CARD}\n{a},device,d-one" for a in "abc"] + [f"s{i},device,own-{i}" for i in range(300)]
     closed = "account_id,created_at,closed_at,close_reason\nb,2026-01-01,2026-01-09,banned"
     source = source_of(folder / "source", links=LINKS + "\n".join(rows), accounts=closed)
-    return str(hg.analyze(source, folder / "case").path)
+    made = hg.analyze(source, folder / "case")
+    hg.decide(made, ids_of(made)["abc"], "confirmed", by="ann")
+    return str(made.path)
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +61,19 @@ def test_page(case: str, since: str) -> None:
     )
     assert flat.startswith(f"{said} 1 closed account with a successor among them, 60 minutes later.")
     assert "Accounts that attach (1)" in page
-    cluster = ids_of(hg.open_case(case))["abc"]
-    assert f"new {cluster} review" in flat
+    cluster = hg.open_case(case).cluster(ids_of(hg.open_case(case))["abc"])
+    assert f"new {cluster.id} {cluster.assessment}" in flat
     assert "shares 1 payment instrument and 1 device: payment 4111…42 (" in flat
     assert "device d… (" in flat
     assert CARD not in page
     assert "Closed accounts with a successor (1)" in page
-    assert f"b new {cluster} 1 " in flat  # an hour
+    assert f"b new {cluster.id} 1 " in flat  # an hour
 
 
-def test_nobody(case: str, since: str) -> None:
-    page = ok(case, since, "--assessment", "explained")
-    assert (
-        " ".join(page.split()) == "2 accounts in the newer tables, 2 of them new. None attaches to 0 watched clusters."
-    )
+def test_nobody(case: str, tmp_path: Path) -> None:
+    since = source_of(tmp_path / "since", links=LINKS + "other,device,own\nmore,device,own")
+    said = "2 accounts in the newer tables, 2 of them new. None attaches to 1 watched cluster."
+    assert " ".join(ok(case, str(since)).split()) == said
 
 
 def test_parts_for_programs(case: str, since: str) -> None:
