@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cypher_reader import RefusedCypher, graph_of_script, string_of
-from hydragraph.case import Case, write_case
+from hydragraph.case import Case, open_case, write_case
 from hydragraph.exports import export
 from hydragraph.exports.cypher import literal
 from hydragraph.exports.stix import EXTENSION
@@ -251,14 +251,21 @@ def test_what_people_decided_is_opinion_and_note(case: Case, tmp_path: Path) -> 
     assert "Ada" not in (tmp_path / "out").read_text("utf-8")
 
     decide(case, "c-one", "innocent", note="A family.", by="Ada", when=NOON + 2 * DAY)
-    (opinion,), notes, _ = said()
-    assert opinion["opinion"] == "disagree"
+    (opinion,), notes, grouping = said()
+    assert (opinion["opinion"], grouping["context"]) == ("disagree", "unspecified")
     assert [note["content"] for note in notes[1:]] == ["Seen the tickets.", "A family."]
 
     decide(case, "c-one", "unreviewed", by="Ada", when=NOON + 3 * DAY)
     opinions, notes, grouping = said()
     assert (opinions, len(notes)) == ([], 3)
     assert "review-state:unreviewed" in grouping["labels"]
+    assert grouping["context"] == "suspicious-activity"
+    clusters = case.clusters.with_columns(assessment=pl.lit("explained"))
+    write_case(case.path, {name: case.table(name) for name in OUTPUT} | {"clusters": clusters}, dict, force=True)
+    assert (
+        of_type(bundle(export(open_case(case.path), "stix", tmp_path / "all")), "grouping")[0]["context"]
+        == "unspecified"
+    )
 
 
 @hostile_case

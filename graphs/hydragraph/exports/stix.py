@@ -6,8 +6,9 @@
     observed-data         an account used an identifier: first_observed, last_observed, number_observed; refers to the
                           account, and to the address or e-mail address if the identifier is one
     relationship          related-to: the source took the place of the target, a closed account
-    grouping              a cluster, context suspicious-activity: name, description (why), confidence (the score in
-                          per cent), labels `assessment:` and `review-state:`; refers to everything above
+    grouping              a cluster: name, description (why), confidence (the score in per cent), context
+                          suspicious-activity (unspecified where it is assessed explained or a person found it innocent),
+                          labels `assessment:` and `review-state:`; refers to everything above
     note                  what speaks against the assessment; and the note of each decision
     opinion               the decision that holds: agree (confirmed) or disagree (innocent)
     identity, extension-definition
@@ -148,12 +149,13 @@ def _judged(run: str, cluster: Thing, decisions: list[Thing], seen: list[str]) -
     modified = max(created, last["when"]) if last else created
     grouping = _id("grouping", *about)
     state, assessment = cluster["review_state"], cluster["assessment"]
+    suspicious = assessment != "explained" and state != "innocent"
     if seen:
         yield _object("grouping", grouping, created, modified) | {
             "created_by_ref": PROGRAM,
             "name": f"Accounts of cluster {cluster['cluster_id']}",
             **({"description": cluster["explanation"]} if cluster["explanation"] else {}),
-            "context": "suspicious-activity",
+            "context": "suspicious-activity" if suspicious else "unspecified",
             "labels": [f"assessment:{assessment}", f"review-state:{state}"],
             **({} if cluster["score"] is None else {"confidence": round(100 * cluster["score"])}),
             "object_refs": seen,
@@ -162,7 +164,7 @@ def _judged(run: str, cluster: Thing, decisions: list[Thing], seen: list[str]) -
         yield _object("note", _id("note", *about), created, modified) | {
             "created_by_ref": PROGRAM,
             "abstract": f"Assessed {assessment}, review state {state}",
-            "content": f"A lead for a person to look at, not a finding. Against it: {cluster['against'] or 'nothing found'}",
+            "content": f"For a person to look at, not a finding. Against it speaks: {cluster['against'] or 'nothing found'}",
             "object_refs": [grouping],
         }
         for number, decision in enumerate(decisions):
