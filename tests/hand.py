@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.schema import TIME
+
+EVERYBODY = 1024
+"""Accounts of a `world`: log2 of it is 10."""
 
 
 def graph_of(
@@ -50,3 +55,27 @@ def graph_of(
 def strangers(number: int) -> list[str]:
     """Account names for a crowd."""
     return [f"stranger-{i:05d}" for i in range(number)]
+
+
+def people(name: str, number: int) -> list[str]:
+    """Account names for a group."""
+    return [f"{name}{i:02d}" for i in range(number)]
+
+
+def world(
+    uses: Mapping[tuple[str, str], Iterable[str]], *cores: list[str], everybody: int = EVERYBODY, own: str = "payment"
+) -> tuple[BipartiteGraph, NDArray[np.int64]]:
+    """A graph of `everybody` accounts, each with a card (or another kind) of its own, and the cores as labels."""
+    named = sorted({a for users in uses.values() for a in users} | {a for core in cores for a in core})
+    everyone = named + strangers(everybody - len(named))
+    graph = graph_of({**uses, **{(own, f"own-{a}"): [a] for a in everyone}})
+    label = np.full(everybody, -1, np.int64)
+    names = graph.accounts["account_id"].to_list()
+    for number, core in enumerate(cores):
+        label[[names.index(a) for a in core]] = number
+    return graph, label
+
+
+def by_value(graph: BipartiteGraph, figures: NDArray[np.generic]) -> dict[str, float]:
+    """A figure of each identifier by its value."""
+    return dict(zip(graph.identifiers["value"].to_list(), figures.tolist(), strict=True))

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hand import graph_of, strangers
+from hand import graph_of, people, strangers, world
 from hydragraph import communities
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
@@ -167,6 +167,21 @@ def test_an_account_is_attached_by_two_weaker_identifiers_and_not_by_one() -> No
     attached = graph.accounts["account_id"].to_list().index("by-two")
     assert not clusters.core[attached]
     assert clusters.bits[attached] > 0
+
+
+def test_parts_that_only_their_attached_accounts_connect_are_one_cluster() -> None:
+    # two cores of six, each with six accounts that come by its template, range and client; these twelve send one more
+    a, b, x, y = (people(name, 6) for name in "abxy")
+    uses: dict[tuple[str, str], list[str]] = {}
+    for core, near in ((a, x), (b, y)):
+        uses |= {("payment", f"{core[i]}"): [core[i], core[(i + 1) % 6]] for i in range(6)}
+        uses |= {(kind, f"{kind}-{core[0]}"): [*core, *near] for kind in ("template", "ip_range", "tls")}
+    apart, _ = world(uses, own="template")
+    assert members(apart, clusters_of(apart)) == [{*a, *x}, {*b, *y}]
+    graph, _ = world({**uses, ("template", "more"): [*x, *y]}, own="template")
+    clusters = clusters_of(graph)
+    assert members(graph, clusters) == [{*a, *b, *x, *y}]
+    assert clusters.core.sum() == 12
 
 
 def test_the_cluster_breaks_at_its_weakest_tie() -> None:

@@ -8,7 +8,7 @@ from math import log2
 import numpy as np
 import pytest
 
-from hand import graph_of, strangers
+from hand import by_value, graph_of, strangers
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.communities import find_clusters
 from hydragraph.evidence import TOGETHER_BITS, Evidence, weigh
@@ -24,15 +24,10 @@ def logit2(p: float) -> float:
     return log2(p / (1 - p))
 
 
-def by_name(graph: BipartiteGraph, of_identifier: Iterable[float]) -> dict[str, float]:
-    """A figure of each identifier by its value."""
-    return dict(zip(graph.identifiers["value"].to_list(), of_identifier, strict=True))
-
-
 def weighed(uses: Uses) -> tuple[BipartiteGraph, Evidence, dict[str, float]]:
     graph = graph_of(uses)
     evidence = weigh(graph, Settings())
-    return graph, evidence, by_name(graph, evidence.logit.tolist())
+    return graph, evidence, by_value(graph, evidence.logit)
 
 
 def fours(name: str, number: int) -> list[list[str]]:
@@ -102,12 +97,12 @@ def test_a_card_is_spared_when_its_users_share_other_rare_things_with_anybody() 
     # each of the four has a card in common with somebody else: a chain, handed from one to the next
     uses |= {("payment", f"next{i}"): [f"s{i}", f"t{i}"] for i in (1, 2, 3, 4)}
     graph, _, logit = weighed(uses)
-    assert by_name(graph, find_meshes(graph).linked)["strangers"]
+    assert by_value(graph, find_meshes(graph).linked)["strangers"]
     assert logit["strangers"] == logit["card000"]
     # three of four are fewer than four in five
     del uses["payment", "next4"]
     graph, _, logit = weighed(uses)
-    assert not by_name(graph, find_meshes(graph).linked)["strangers"]
+    assert not by_value(graph, find_meshes(graph).linked)["strangers"]
     assert logit["strangers"] < 0
 
 
@@ -163,13 +158,13 @@ def test_keys_dealt_out_in_a_mesh_keep_their_worth_among_its_accounts() -> None:
     graph, evidence, logit = weighed({**mesh(), **owners()})
     found = find_meshes(graph)
     names = graph.accounts["account_id"].to_numpy()
-    assert [v for v, yes in by_name(graph, found.woven).items() if yes] == [f"v{v}" for v in range(5)]
+    assert [v for v, yes in by_value(graph, found.woven).items() if yes] == [f"v{v}" for v in range(5)]
     assert set(names[found.several]) == {f"r{a:02d}{s}" for a in range(10) for s in "xy"}
     # eight users, two doublings beyond two; between accounts of the mesh they are given back
     start = TOGETHER_BITS - KINDS["api_key"].chance_bits
     assert {logit[f"v{v}"] for v in range(5)} == {start - 2}
-    assert {by_name(graph, evidence.woven)[f"v{v}"] for v in range(5)} == {2.0}
-    assert not any(w for v, w in by_name(graph, evidence.woven).items() if v.startswith("own"))
+    assert {by_value(graph, evidence.woven)[f"v{v}"] for v in range(5)} == {2.0}
+    assert not any(w for v, w in by_value(graph, evidence.woven).items() if v.startswith("own"))
     ties = find_ties(graph, evidence)
     pair = {(names[a], names[b]): float(net) for a, b, net in zip(ties.a, ties.b, ties.net, strict=True)}
     # r00 has v0 and v1, r01 v0 and v2: one value in common, worth as much as if they were alone on it
@@ -183,10 +178,10 @@ def test_a_stranger_on_a_number_of_the_mesh_gets_none_of_its_bits() -> None:
     uses["phone", "v0"] = [*uses["phone", "v0"], "stranger"]
     graph, evidence, logit = weighed(uses)
     names = graph.accounts["account_id"].to_list()
-    assert by_name(graph, find_meshes(graph).woven)["v0"]
+    assert by_value(graph, find_meshes(graph).woven)["v0"]
     assert not evidence.several[names.index("stranger")]
     # nine users, 4 pairs of 36 share two, 8 of 9 accounts: still a mesh, and worth log2(9 / 2) bits less than alone
-    given_back = by_name(graph, evidence.woven)["v0"]
+    given_back = by_value(graph, evidence.woven)["v0"]
     assert given_back == pytest.approx(log2(9 / 2), abs=0.001)
     assert logit["v0"] < 0  # no tie by itself
     ties = find_ties(graph, evidence, threshold=-20.0)
@@ -212,7 +207,7 @@ def test_a_mesh_needs_half_of_the_accounts_of_a_value() -> None:
         uses = mesh()
         uses["api_key", "v0"] = [*uses["api_key", "v0"], *strangers(number)]
         graph = graph_of(uses)
-        assert by_name(graph, find_meshes(graph).woven)["v0"] == woven
+        assert by_value(graph, find_meshes(graph).woven)["v0"] == woven
 
 
 def test_two_values_that_come_together_in_more_than_seven_of_ten_pairs_are_one_fact_and_no_mesh() -> None:
@@ -224,7 +219,7 @@ def test_two_values_that_come_together_in_more_than_seven_of_ten_pairs_are_one_f
     # of the 28 pairs on the device 21 have the cookie, too, then 15
     for cleared, woven in ((1, False), (2, True)):
         graph = graph_of({("device", "d"): strangers(8), ("cookie", "c"): strangers(8 - cleared)})
-        assert by_name(graph, find_meshes(graph).woven)["d"] == woven
+        assert by_value(graph, find_meshes(graph).woven)["d"] == woven
 
 
 def test_three_users_are_no_mesh_and_sixty_six_are_too_many() -> None:

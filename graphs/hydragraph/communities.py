@@ -82,9 +82,10 @@ def find_clusters(
     A core is split between two cohesive parts (mean degree of at least 3 inside) that at most two accounts, or a tenth
     of the smaller part, tie together: that is how one shared flat joins two offices. A chain of cards is not cohesive
     and stays whole; so does a part of which three in ten accounts are tied to the others, and parts that keep step.
-    With times, blocks that no pair shows become cores, too (blocks.py). Cores are merged by `merge_cores` and accounts
-    attached by `attach` (joining.py). Clusters have at least two accounts. pairs: what must be together or apart
-    (constraints/pairs.py) holds whatever the evidence says; bits are of evidence alone.
+    With times, small cores that begin together are joined, and blocks that no pair shows become cores, too (blocks.py).
+    Cores are merged by `merge_cores` and accounts attached by `attach` (joining.py), both once more with those that were
+    attached. Clusters have at least two accounts. pairs: what must be together or apart (constraints/pairs.py) holds
+    whatever the evidence says; bits are of evidence alone.
     Not checked: nothing here says whether a cluster is innocent; assess.py does.
     """
     n = graph.accounts.height
