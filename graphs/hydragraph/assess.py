@@ -289,8 +289,9 @@ _ROUNDS = 20
 class Assessed:
     """The judgement of each cluster; every array or list has one entry a cluster.
 
-    score: probability of the coordinated hypothesis. assessment, hypothesis (the best innocent one), explanation (the
-    sentence why), against (what speaks against it). shares: of each hypothesis among the clusters of this source.
+    score: probability of the coordinated hypothesis, and of no accident. assessment, hypothesis (the best innocent one),
+    explanation (the sentence why), against (what speaks against it). shares: of each hypothesis among the clusters of this
+    source.
     """
 
     score: NDArray[np.float64]

@@ -193,7 +193,7 @@ OUTPUT: dict[str, Table] = {
                 _CLUSTER,
                 Column("assessment", "text", "coordinated, review or explained"),
                 Column("explanation", "text", "the sentence why"),
-                Column("score", "number", "0 to 1: how likely the cluster is one controller and no innocent group"),
+                Column("score", "number", "0 to 1: how likely the cluster is one controller, no innocent group and no accident"),
                 Column("size", "count", "accounts"),
                 Column("core_size", "count", "accounts in its core"),
                 Column(
