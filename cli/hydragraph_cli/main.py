@@ -36,6 +36,7 @@ COMMANDS = {
     "watch": "hydragraph_cli.commands.watch",
     "export": "hydragraph_cli.commands.export",
     "report": "hydragraph_cli.commands.report",
+    "reasons": "hydragraph_cli.commands.reasons",
     "simulate": "hydragraph_cli.commands.simulate",
     "evaluate": "hydragraph_cli.commands.evaluate",
 }

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from hydragraph.loaders import Source, check, open_source
     from hydragraph.pipeline import analyze, demo
     from hydragraph.quality import Evaluation, evaluate
-    from hydragraph.report import write_report
+    from hydragraph.report import report_text, write_report
+    from hydragraph.report.reasons import statement_of_reasons
     from hydragraph.review import decide
     from hydragraph.settings import Settings
     from hydragraph.tracking import Difference, diff
@@ -52,7 +53,9 @@ _HOME = {
     "export": "exports",
     "open_case": "case",
     "open_source": "loaders",
+    "report_text": "report",
     "simulate": "worlds",
+    "statement_of_reasons": "report.reasons",
     "watch": "watching",
     "write_report": "report",
 }
@@ -81,7 +84,9 @@ __all__ = [
     "export",
     "open_case",
     "open_source",
+    "report_text",
     "simulate",
+    "statement_of_reasons",
     "watch",
     "write_report",
 ]

@@ -1,4 +1,4 @@
-"""`hydragraph report`: writes the report of a case again."""
+"""`hydragraph report`: the report of a case again, as Markdown for tickets, or a picture of one cluster."""
 
 from __future__ import annotations
 
@@ -7,24 +7,62 @@ from pathlib import Path
 import click
 
 import hydragraph as hg
-from hydragraph_cli.options import case_argument, pass_talk, talk_options
+from hydragraph_cli.options import FOLDER, case_argument, pass_talk, talk_options, text_argument
+from hydragraph_cli.output import emit, into
 from hydragraph_cli.talk import Talk
+
+PICTURES = ("png", "svg", "pdf")
 
 
 @click.command("report")
 @case_argument
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write here, not into the case.")
+@click.option("-o", "--out", type=FOLDER, metavar="FILE", help="Write here; its ending gives the format.")
+@click.option(
+    "--format", "format_", type=click.Choice(("html", "md", *PICTURES)), help="Otherwise by the ending of -o; or html."
+)
+@click.option("--cluster", callback=text_argument, metavar="ID", help="One cluster only; not for html.")
+@click.option("--lives", is_flag=True, help="Draw the lives of accounts and who took whose place.")
 @talk_options
 @pass_talk
-def command(talk: Talk, case: Path, out: Path | None) -> None:
-    """Write the report of a case again.
+def command(talk: Talk, case: Path, out: Path | None, format_: str | None, cluster: str | None, lives: bool) -> None:
+    """Write the report again, or parts for tickets and papers.
 
-    The report is one HTML file that opens offline.
+    html is one file that opens offline; without -o it goes into the case. md is Markdown for tickets, on stdout without
+    -o: the opening and the leads, or one cluster. png, svg and pdf are a picture of one cluster or, with --lives, of the
+    lives of its accounts, or of all leads.
 
     \b
     Example:
       hydragraph report case
-      hydragraph report case -o leads.html
+      hydragraph report case --format md --cluster c-5f2a91
+      hydragraph report case --cluster c-5f2a91 -o ring.svg
+      hydragraph report case --lives -o lives.png
     """
-    written = hg.write_report(hg.open_case(case), out)
-    talk.say(f"report: {written}")
+    ending = "" if out is None else out.suffix.lower().removeprefix(".")
+    kind = format_ or (ending if ending in ("md", *PICTURES) else "html")
+    if kind in PICTURES:
+        if out is None:
+            raise click.UsageError(f"a {kind} picture goes into a file: -o FILE")
+        if cluster is None and not lives:
+            raise click.UsageError("a picture shows one cluster: --cluster ID; or --lives for all leads")
+    elif lives:
+        raise click.UsageError("--lives draws a picture: -o FILE that ends in .png, .svg or .pdf")
+    elif kind == "html" and cluster is not None:
+        raise click.UsageError("--cluster is for md and pictures; the html report holds all leads")
+    opened = hg.open_case(case)
+    if kind == "html":
+        talk.say(f"report: {hg.write_report(opened, out)}")
+    elif kind == "md":
+        with into(out):
+            emit(hg.report_text(opened, cluster), encoding="utf-8")
+    else:
+        talk.say(f"picture: {_drawn(opened, cluster, lives, out or Path(), kind)}")
+
+
+def _drawn(case: hg.Case, cluster: str | None, lives: bool, out: Path, kind: str) -> Path:
+    from hydragraph.report.figures import figure_bytes
+    from hydragraph.report.files import write_whole
+
+    shown = case if cluster is None else case.cluster(cluster)
+    figure = shown.plot_lives() if lives or isinstance(shown, hg.Case) else shown.plot()
+    return write_whole(out, figure_bytes(figure, kind))

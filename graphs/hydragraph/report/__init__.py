@@ -1,4 +1,4 @@
-"""The report of a case: one HTML file that opens offline, and figures."""
+"""The report of a case: one HTML file that opens offline, its Markdown twin, figures, and drafts of reasons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from hydragraph.case import Case
     from hydragraph.report.document import Limits
 
-__all__ = ["write_report"]
+__all__ = ["report_text", "write_report"]
 
 
 def write_report(case: Case, path: str | Path | None = None, *, limits: Limits | None = None) -> Path:
@@ -24,3 +24,14 @@ def write_report(case: Case, path: str | Path | None = None, *, limits: Limits |
 
     content = document(case, limits or Limits())
     return write_whole(case.path / REPORT if path is None else path, content.encode("utf-8"))
+
+
+def report_text(case: Case, cluster_id: str | None = None) -> str:
+    """The report of `case` as Markdown for tickets: its opening and leads, or one cluster with its tables.
+
+    cluster_id: an id or an unambiguous beginning of one. Identifiers are masked, and nothing of a case becomes a mark, a
+    link or HTML. The same case gives the same text. Raises UnknownName.
+    """
+    from hydragraph.report.markdown import cluster_markdown, report_markdown
+
+    return report_markdown(case) if cluster_id is None else cluster_markdown(case.cluster(cluster_id))

@@ -122,7 +122,7 @@ def document(case: Case, limits: Limits = Limits()) -> str:
         explained_total=explained.height,
         found=_found(case, clusters),
         read=_read(case),
-        sections=_sections(case, shown, anchors, kinds, limits),
+        sections=sections_of(case, shown, anchors, kinds, limits),
         cluster_total=clusters.height,
     )
 
@@ -146,9 +146,28 @@ def _anchor(cluster_id: str, position: int) -> str:
     )
 
 
-def _sections(
+def section_of(case: Case, row: Mapping[str, Any], limits: Limits = Limits()) -> Section:
+    """One cluster of `case` as the report shows it; row: its row of the clusters table."""
+    kinds = kind_order(case.links["kind"].drop_nulls().unique().to_list())
+    return sections_of(case, [row], {row["cluster_id"]: _anchor(row["cluster_id"], 0)}, kinds, limits)[0]
+
+
+def opening(case: Case) -> dict[str, str]:
+    """What the report opens with, as text: headline, summary, and sure, which says how sure it is."""
+    parts: Any = _environment().get_template("parts.html").module
+    found, read = _found(case, case.clusters), _read(case)
+    said = {
+        "headline": parts.headline(found, case.clusters.height),
+        "summary": parts.summary(found, read),
+        "sure": parts.sure(found, case.clusters.height),
+    }
+    return {name: " ".join(one.striptags().split()) for name, one in said.items()}
+
+
+def sections_of(
     case: Case, shown: Sequence[Mapping[str, Any]], anchors: Mapping[str, str], kinds: Sequence[str], limits: Limits
 ) -> list[Section]:
+    """The sections of the clusters `shown` (rows of the clusters table), in that order."""
     ids = [row["cluster_id"] for row in shown]
     wanted = pl.col("cluster_id").is_in(ids)
     members = case.accounts.filter(wanted)

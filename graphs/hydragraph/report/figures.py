@@ -122,7 +122,7 @@ def lives_figure(members: pl.DataFrame, lineage: pl.DataFrame, title: str, said:
             0.03, 1 - 0.2 / height, text.visible(title, 110), fontsize=12, fontweight="bold", color=_INK, va="center"
         )
         figure.text(0.03, 1 - 0.36 / height, _wrapped(said, 140), fontsize=8, color=_SOFT, va="top")
-        drawn = f"{len(lives.lines)} of {lives.total} accounts. " if len(lives.lines) < lives.total else ""
+        drawn = f"{len(lives.lines)} of {lives.total:,} accounts. " if len(lives.lines) < lives.total else ""
         note = f"{drawn}A bar: first to last activity. A dot: closed. An arrow: the account that took its place."
         figure.text(0.03, 0.08 / height, note, fontsize=7.5, color=_SOFT, va="bottom")
     return figure
