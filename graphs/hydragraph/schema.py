@@ -193,7 +193,7 @@ OUTPUT: dict[str, Table] = {
                 _CLUSTER,
                 Column("assessment", "text", "coordinated, review or explained"),
                 Column("explanation", "text", "the sentence why"),
-                Column("score", "number", "0 to 1: how likely the cluster is one controller, no innocent group and no accident"),
+                Column("score", "number", "0 to 1: how likely it is one controller, no innocent group and no accident"),
                 Column("size", "count", "accounts"),
                 Column("core_size", "count", "accounts in its core"),
                 Column(
@@ -209,7 +209,7 @@ OUTPUT: dict[str, Table] = {
                     "number",
                     "share of the core in one piece when a fifth of the identifiers is lost; empty: they do not connect it",
                 ),
-                Column("expected_by_chance", "number", "clusters as strong and about as large that the same steps find in shuffled data"),
+                Column("expected_by_chance", "number", "clusters as strong and about as large found in shuffled data"),
                 Column("hypothesis", "text", "the innocent explanation that fits best"),
                 Column("against", "text", "what speaks against the assessment"),
                 Column("first_seen", "time", "first activity of a member"),
