@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.testing import CliRunner
 
 from hydragraph import assess, schema, settings
 from hydragraph.addresses import BAD_PORT, BAD_PREFIX, LEADING_ZERO, SEVERAL
@@ -170,6 +171,13 @@ def commands() -> str:
         command = importlib.import_module(main.COMMANDS[name]).command
         rows.append((f"`hydragraph {name}`", command.get_short_help_str(200).removesuffix(".")))
     return table(("command", "what it does"), rows)
+
+
+def helps() -> str:
+    """The help of every command, as it is printed in 80 columns."""
+    pages = [("hydragraph", []), *((f"hydragraph {name}", name.split()) for name, _ in every_command())]
+    shown = [(name, CliRunner().invoke(main.cli, [*words, "--help"]).stdout) for name, words in pages]
+    return "\n\n".join(f"### {name}\n\n```text\n{text.rstrip()}\n```" for name, text in shown)
 
 
 def docstring(path: Path) -> str:
@@ -334,7 +342,7 @@ def innocents() -> str:
 PARTS: dict[str, Callable[..., str]] = {
     "inputs": inputs, "formats": formats, "kinds": kinds, "refused": refused, "passed": passed,
     "reasons": reasons, "settings": knobs,
-    "file": file, "outputs": outputs, "signal": signal, "hypotheses": hypotheses, "commands": commands,
+    "file": file, "outputs": outputs, "signal": signal, "hypotheses": hypotheses, "commands": commands, "help": helps,
     "library": library, "command-line": command_line, "constants": constants,
     "docstring": words,
     "methods": methods, "tactics": tactics,

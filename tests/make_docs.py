@@ -117,14 +117,20 @@ def inside(folder: Path) -> Iterator[None]:
 
 
 def command(line: str) -> str:
-    """What a command prints: stdout and stderr as on a terminal."""
-    words = shlex.split(line)
-    if words[0] == "hydragraph":
-        done = CliRunner().invoke(cli, words[1:], prog_name="hydragraph")
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return done.output
-    return subprocess.run(line, shell=True, check=True, capture_output=True, text=True).stdout
+    """What a command, or several with a pipe between them, prints: stdout and stderr as on a terminal."""
+    said, printed, piped = "", "", None
+    for stage in line.split(" | "):
+        words = shlex.split(stage)
+        if words[0] == "hydragraph":
+            done = CliRunner().invoke(cli, words[1:], input=piped, prog_name="hydragraph")
+            if done.exception is not None and not isinstance(done.exception, SystemExit):
+                raise done.exception
+            printed, piped, aside = said + done.output, done.stdout, done.stderr
+        else:
+            piped = subprocess.run(stage, shell=True, check=True, input=piped, capture_output=True, text=True).stdout
+            printed, aside = said + piped, ""
+        said += aside
+    return printed
 
 
 def filled(line: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import make_docs
 from docs_made import COMMANDS, LIBRARY, ROOT, every_command
@@ -160,8 +161,9 @@ def test_commands_and_their_options_exist(name: str) -> None:
         try:
             name = " ".join(words[:2]) if " ".join(words[:2]) in known else words[0]
             rest = words[len(name.split()) :]
-            if rest:
-                known[name].make_context(name, rest)
+            with CliRunner().isolation(input="acct-1\n"):  # `-` is read at once
+                if rest:
+                    known[name].make_context(name, rest)
         except (KeyError, click.UsageError) as error:
             wrong.append(f"{line}: {error}")
 
@@ -271,6 +273,14 @@ def test_a_transcript_shows_refusals_as_on_a_terminal(empty: Path) -> None:
     text = "<!-- run\nhydragraph check nowhere\n-->\n```console\n```\n"
 
     assert "$ hydragraph check nowhere\nhydragraph: source nowhere: no such file or folder\n" in with_runs(text, empty)
+
+
+def test_a_pipe_hands_stdout_on_and_keeps_what_is_said(empty: Path) -> None:
+    text = "<!-- run\nprintf 'b\\na\\n' | sort | head -n 1\nhydragraph check nowhere | wc -l\n-->\n```console\n```\n"
+    made = with_runs(text, empty)
+
+    assert "| head -n 1\na\n" in made
+    assert "| wc -l\nhydragraph: source nowhere: no such file or folder\n0\n" in made
 
 
 def test_python_keeps_its_lines_and_gets_its_output(empty: Path) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from hydragraph.settings import Settings, trace_settings
 from hydragraph_cli.output import FORMATS, View, into
 from hydragraph_cli.talk import Talk
+from hydragraph_cli.values import clean
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -64,22 +66,58 @@ def out_option(command: Command) -> Command:
 def assessment_option(text: str) -> Callable[[Command], Command]:
     """--assessment WORD, as often as wanted; the words are checked. text: what it does in this command."""
     return click.option(
-        "--assessment", "wanted", multiple=True, callback=one_of("hydragraph.schema", "ASSESSMENTS"), metavar="WORD",
+        "--assessment", "wanted", multiple=True, type=OneOf("hydragraph.schema", "ASSESSMENTS"), metavar="WORD",
         help=text,
     )  # fmt: skip
 
 
-def one_of(module: str, names: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """Callback that holds an option against a list of the library, imported only when the option is given."""
+class OneOf(click.ParamType[str]):
+    """A word out of a list of the library, which is imported only when the option is given or completed."""
 
-    def check(ctx: click.Context, param: click.Parameter, given: Any) -> Any:
-        for name in given if isinstance(given, tuple) else (given,):
-            known = () if name is None else tuple(getattr(importlib.import_module(module), names))
-            if name is not None and name not in known:
-                raise click.BadParameter(f"{name!r} is none of {', '.join(known)}")
-        return given
+    name = "word"
 
-    return check
+    def __init__(self, module: str, names: str) -> None:
+        self._where = module, names
+
+    def _known(self) -> tuple[str, ...]:
+        module, names = self._where
+        return tuple(getattr(importlib.import_module(module), names))
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word itself. Fails for one that is not in the list."""
+        known = self._known()
+        if value not in known:
+            self.fail(f"{value!r} is none of {', '.join(known)}", param, ctx)
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The words that begin so."""
+        return [CompletionItem(name) for name in self._known() if name.startswith(incomplete)]
+
+
+class ClusterId(click.ParamType[str]):
+    """The id of a cluster or its beginning. A shell completes an argument from the case before it; not an option,
+    for which click does not tell the case."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself; whether there is such a cluster the case says."""
+        return utf8(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The clusters of the case that begin so, strongest first; none where there is no case."""
+        import hydragraph as hg
+
+        try:
+            clusters = hg.open_case(ctx.params["case"]).clusters
+        except (KeyError, TypeError, OSError, hg.HydragraphError):
+            return []
+        listed = clusters.select("cluster_id", "assessment").iter_rows()
+        return [CompletionItem(i, help=word) for i, word in listed if i.startswith(incomplete) and i == clean(i)]
+
+
+cluster_argument = click.argument("cluster", type=ClusterId())
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -127,11 +165,31 @@ def _names(ctx: click.Context, param: click.Parameter, given: str | None) -> tup
 
 def text_argument(ctx: click.Context, param: click.Parameter, given: str | None) -> str | None:
     """Callback: refuses an argument with bytes that are not UTF-8; no value of a case has any."""
+    return given if given is None else utf8(given)
+
+
+def text_or_stdin(ctx: click.Context, param: click.Parameter, given: str | None) -> str | None:
+    """Callback: as text_argument; `-` stands for the text on stdin."""
+    return stdin_text() if given == "-" else text_argument(ctx, param, given)
+
+
+def utf8(text: str) -> str:
+    """`text`, if it was UTF-8 on the command line; wrong usage otherwise."""
     try:
-        (given or "").encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError:
         raise click.BadParameter("not valid UTF-8") from None
-    return given
+    return text
+
+
+def stdin_text() -> str:
+    """All of stdin; wrong usage if it is not UTF-8."""
+    try:
+        with click.open_file("-", "rb") as stdin:
+            text: str = stdin.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise click.BadParameter("what stands on stdin is not valid UTF-8") from None
+    return text
 
 
 def source_options(command: Command) -> Command:

@@ -66,11 +66,14 @@ def command(
 
 
 def print_leads(case: hg.Case, talk: Talk) -> None:
-    """The strongest leads to stdout; to stderr what was read, and where to look next."""
+    """The strongest leads to stdout; to stderr what was read, and where to look next. With --quiet nothing at all: the
+    case is what was asked for."""
     import polars as pl
 
     from hydragraph.case import REPORT
 
+    if not talk.level:
+        return
     talk.say(f"{counted(case.accounts.height, 'account')} read; {tally(case.clusters)}")
     for note in case.manifest.get("notes", ()):
         talk.say(str(note))

@@ -9,7 +9,14 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import counted
-from hydragraph_cli.options import case_argument, pass_talk, talk_options, text_argument
+from hydragraph_cli.options import (
+    case_argument,
+    cluster_argument,
+    pass_talk,
+    talk_options,
+    text_argument,
+    text_or_stdin,
+)
 from hydragraph_cli.output import print_text
 from hydragraph_cli.talk import Talk
 from hydragraph_cli.values import clean
@@ -17,7 +24,7 @@ from hydragraph_cli.values import clean
 
 @click.command("decide")
 @case_argument
-@click.argument("cluster", callback=text_argument)
+@cluster_argument
 @click.option(
     "--as",
     "decision",
@@ -25,7 +32,7 @@ from hydragraph_cli.values import clean
     required=True,
     help="What was decided; unreviewed takes an earlier decision back.",
 )
-@click.option("--note", default="", callback=text_argument, help="Why, in your words.")
+@click.option("--note", default="", callback=text_or_stdin, help="Why, in your words; - for those on stdin.")
 @click.option("--by", callback=text_argument, metavar="NAME", help="Who decided; otherwise the name of the user.")
 @talk_options
 @pass_talk
@@ -40,9 +47,11 @@ def command(talk: Talk, case: Path, cluster: str, decision: str, note: str, by: 
     Example:
       hydragraph decide case c-5f2a91 --as confirmed --note "same card as in May"
       hydragraph decide case c-81be02 --as innocent --by ann
+      hydragraph decide case c-81be02 --as innocent --note - < ticket.txt
     """
     opened = hg.open_case(case)
     found = hg.decide(opened, cluster, decision, note=note, by=by)
-    print_text(f"{clean(found.id)}  {clean(str(found.row['review_state']))}")
+    if talk.level:
+        print_text(f"{clean(found.id)}  {clean(str(found.row['review_state']))}")
     kept = counted(opened.decisions.height, "decision")
     talk.say(f"{kept} in this case; to show it in the report: hydragraph report {shlex.quote(str(case))}")

@@ -8,7 +8,7 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import section, wrap
-from hydragraph_cli.options import FOLDER, list_options, one_of, talk_options
+from hydragraph_cli.options import FOLDER, OneOf, list_options, talk_options
 from hydragraph_cli.output import View, print_parts, print_text
 
 PARTS = ("changes", "summary")
@@ -26,7 +26,7 @@ _COLUMNS = {
     "--event",
     "wanted",
     multiple=True,
-    callback=one_of("hydragraph.schema", "EVENTS"),
+    type=OneOf("hydragraph.schema", "EVENTS"),
     metavar="WORD",
     help="Only appeared, grew, shrank, merged, split, gone or kept; may be repeated. Otherwise all but kept.",
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +12,7 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import heading, section, table, wrap
-from hydragraph_cli.options import FOLDER, case_argument, given, list_options, pass_talk, talk_options
+from hydragraph_cli.options import FOLDER, case_argument, given, list_options, pass_talk, stdin_text, talk_options
 from hydragraph_cli.output import View, emit, json_text, print_parts, print_text
 from hydragraph_cli.talk import Talk
 
@@ -47,9 +50,9 @@ def command(
     """Measure a case against labels.
 
     TRUTH is a table with account_id and label (1/0, true/false, or names with --positive), and if known cluster,
-    tactic, group, group_kind, parent; or the folder of a world made by `simulate`. An account without a label is not
-    taken as innocent: figures are over labelled accounts only. Low and high bound the 95% interval, over rings and
-    clusters; "-" is a figure that the labels cannot tell.
+    tactic, group, group_kind, parent; or the folder of a world made by `simulate`; or - for such a table on stdin, as
+    CSV or NDJSON. An account without a label is not taken as innocent: figures are over labelled accounts only. Low and
+    high bound the 95% interval, over rings and clusters; "-" is a figure that the labels cannot tell.
 
     An empty parent means not known, but in a world, or with --complete, that the account replaced none.
 
@@ -79,11 +82,13 @@ def command(
     Example:
       hydragraph evaluate case world/truth.parquet
       hydragraph evaluate case reviewed.csv --positive reseller,proxy -o quality
+      hydragraph evaluate case - < reviewed.csv
     """
     names = None if positive is None else [name for name in positive.split(",") if name.strip()]
     if names == []:
         raise click.BadParameter("name at least one label", param_hint="--positive")
-    found = hg.evaluate(hg.open_case(case), truth, positive=names, **given(**more))
+    with _named(truth) as labels:
+        found = hg.evaluate(hg.open_case(case), labels, positive=names, **given(**more))
     if out is not None:
         for written in found.write(out):
             talk.say(f"written: {written}")
@@ -95,6 +100,19 @@ def command(
         print_parts({"counts": found.counts, **found.tables}, "headline", view)
     for note in found.notes:
         talk.say(note)
+
+
+@contextmanager
+def _named(truth: Path) -> Iterator[Path]:
+    """`truth`; for - a file with what stands on stdin, as long as it is needed."""
+    if str(truth) != "-":
+        yield truth
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        labels = stdin_text()
+        path = Path(folder) / f"labels.{'ndjson' if labels.lstrip().startswith('{') else 'csv'}"
+        path.write_text(labels, "utf-8", newline="")
+        yield path
 
 
 def _page(found: hg.Evaluation, limit: int) -> list[str]:

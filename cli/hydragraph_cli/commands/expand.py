@@ -11,7 +11,7 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import heading, masked, section, shown, wrap
-from hydragraph_cli.options import case_argument, list_options, talk_options, unmasked_option
+from hydragraph_cli.options import case_argument, list_options, stdin_text, talk_options, unmasked_option, utf8
 from hydragraph_cli.output import View, print_parts, print_text
 
 if TYPE_CHECKING:
@@ -31,17 +31,11 @@ def _accounts(ctx: click.Context, param: click.Parameter, given: Sequence[str]) 
     def read() -> Iterator[str]:
         for word in given:
             if word != "-":
-                word.encode("utf-8")  # raises for bytes that are none
-                yield word
+                yield utf8(word)
                 continue
-            with click.open_file("-", "rb") as stdin:
-                text = stdin.read().decode("utf-8-sig")
-            yield from (line.strip() for line in text.split("\n") if line.strip())
+            yield from (line.strip() for line in stdin_text().split("\n") if line.strip())
 
-    try:
-        found = list(dict.fromkeys(read()))
-    except UnicodeError:
-        raise click.BadParameter("not valid UTF-8") from None
+    found = list(dict.fromkeys(read()))
     if not found:
         raise click.BadParameter("no account on stdin; give at least one, one a line")
     return found

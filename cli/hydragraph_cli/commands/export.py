@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import hydragraph as hg
-from hydragraph_cli.options import case_argument, one_of, pass_talk, talk_options, text_argument
+from hydragraph_cli.options import ClusterId, OneOf, case_argument, pass_talk, talk_options
 from hydragraph_cli.talk import Talk
 
 
@@ -16,14 +16,14 @@ from hydragraph_cli.talk import Talk
 @click.option(
     "--format",
     required=True,
-    callback=one_of("hydragraph.exports", "FORMATS"),
+    type=OneOf("hydragraph.exports", "FORMATS"),
     metavar="FORMAT",
     help="graphml, json, csv, stix, ...",
 )
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), metavar="PATH", required=True, help="File or folder to write."
 )
-@click.option("--cluster", callback=text_argument, metavar="ID", help="Only this cluster.")
+@click.option("--cluster", type=ClusterId(), metavar="ID", help="Only this cluster.")
 @click.option("--force", is_flag=True, help="Replace an earlier export.")
 @talk_options
 @pass_talk

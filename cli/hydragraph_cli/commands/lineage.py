@@ -11,11 +11,11 @@ import click
 import hydragraph as hg
 from hydragraph_cli.layout import assessment, heading, masked, section, wrap
 from hydragraph_cli.options import (
+    ClusterId,
     assessment_option,
     case_argument,
     list_options,
     talk_options,
-    text_argument,
     unmasked_option,
 )
 from hydragraph_cli.output import View, print_parts, print_text
@@ -42,7 +42,7 @@ _SURVIVORS = {"kind": "kind", "value": "identifier", "replacements": "replacemen
 
 @click.command("lineage")
 @case_argument
-@click.argument("cluster", required=False, callback=text_argument)
+@click.argument("cluster", required=False, type=ClusterId())
 @assessment_option("Without CLUSTER: clusters assessed so; may be repeated. Otherwise coordinated and review.")
 @unmasked_option
 @list_options(*PARTS)

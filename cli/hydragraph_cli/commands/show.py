@@ -10,7 +10,7 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import assessment, heading, masked, section, shown, wrap
-from hydragraph_cli.options import case_argument, list_options, talk_options, text_argument, unmasked_option
+from hydragraph_cli.options import case_argument, cluster_argument, list_options, talk_options, unmasked_option
 from hydragraph_cli.output import View, print_parts, print_text
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _MEMBER = ("account_id", "membership", "bits", "first_seen", "closed_at")
 
 @click.command("show")
 @case_argument
-@click.argument("cluster", callback=text_argument)
+@cluster_argument
 @unmasked_option
 @list_options(*PARTS)
 @talk_options

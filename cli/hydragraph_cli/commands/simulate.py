@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import hydragraph as hg
-from hydragraph_cli.options import given, one_of, pass_talk, talk_options
+from hydragraph_cli.options import OneOf, given, pass_talk, talk_options
 from hydragraph_cli.talk import Talk
 
 
@@ -19,7 +19,7 @@ from hydragraph_cli.talk import Talk
 @click.option("--seed", type=int, metavar="N", help="Another seed, another world.")
 @click.option(
     "--scenario",
-    callback=one_of("hydragraph.worlds", "SCENARIOS"),
+    type=OneOf("hydragraph.worlds", "SCENARIOS"),
     metavar="NAME",
     help="Which rings and innocent groups live in it: mixed, innocent, hard, small, or one tactic.",
 )

@@ -10,7 +10,14 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import assessment, heading, masked, section, wrap
-from hydragraph_cli.options import case_argument, list_options, share, talk_options, text_argument, unmasked_option
+from hydragraph_cli.options import (
+    case_argument,
+    cluster_argument,
+    list_options,
+    share,
+    talk_options,
+    unmasked_option,
+)
 from hydragraph_cli.output import View, print_parts, print_text
 
 if TYPE_CHECKING:
@@ -31,7 +38,7 @@ _STEPS = {
 
 @click.command("takedown")
 @case_argument
-@click.argument("cluster", callback=text_argument)
+@cluster_argument
 @click.option(
     "--max-collateral",
     type=click.IntRange(0),
