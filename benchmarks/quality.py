@@ -21,7 +21,19 @@ from time import perf_counter
 
 from hydragraph.report.files import write_whole
 from quality_document import REPORTED_FROM, Curve, Results, Row, document, draw
-from quality_runs import ROOT, Run, World, measured, measured_elsewhere, median_ring, peers_measured, pooled
+from quality_follow import followed
+from quality_runs import (
+    KEPT,
+    ROOT,
+    Run,
+    World,
+    code_digest,
+    measured,
+    measured_elsewhere,
+    median_ring,
+    peers_measured,
+    pooled,
+)
 
 DOCUMENT = ROOT / "docs" / "quality.md"
 SEEDS = (1000, 1001, 1002)
@@ -79,7 +91,8 @@ def gather(
                 peers.append((rows[-1].title, runs, [peers_measured(run.world, say) for run in runs]))
     # the first row is what the pictures of the score show
     rows.sort(key=lambda row: row.runs[0].world.accounts != 60_000)
-    return Results(command, rows, peers, turned, _elsewhere(others, say))
+    then = followed(KEPT / f"follow-{code_digest()}", seeds, say) if curves else []
+    return Results(command, rows, peers, turned, _elsewhere(others, say), then)
 
 
 def _elsewhere(others: Path | None, say: Say) -> list[Row]:

@@ -17,6 +17,7 @@ from hydragraph.quality import RESAMPLES
 from peers import PEERS
 from quality_ablation import ablation_section
 from quality_elsewhere import elsewhere_section
+from quality_follow import follow_section
 from quality_runs import ORACLE, Run, code_digest, share
 from quality_takedown import takedown_section
 from quality_words import (
@@ -73,13 +74,14 @@ Peers = Mapping[str, Mapping[str, Mapping[str, Any]]]
 @dataclass(frozen=True)
 class Results:
     """All that the document is made of. peers: (title, runs, what each run's peers found).
-    elsewhere: worlds of other makers, a row each."""
+    elsewhere: worlds of other makers, a row each. followed: what was measured from run to run, a world each."""
 
     command: str
     rows: Sequence[Row]
     peers: Sequence[tuple[str, Sequence[Run], Sequence[Peers]]]
     curves: Sequence[Curve] = field(default_factory=list)
     elsewhere: Sequence[Row] = field(default_factory=list)
+    followed: Sequence[Mapping[str, float]] = field(default_factory=list)
 
 
 def document(results: Results, figures: str) -> str:
@@ -97,6 +99,7 @@ def document(results: Results, figures: str) -> str:
         _groups([*rings, *none]),
         _fates(rings),
         takedown_section((row.title, [run.takedown for run in row.runs]) for row in rings),
+        follow_section(results.followed),
         ablation_section((row.title, row.runs[0].ablation) for row in [*rings, *results.elsewhere, *none]),
         _score(rings, figures),
         _curves(results.curves, figures),
