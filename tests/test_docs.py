@@ -136,7 +136,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_files_that_are_named_exist(name: str) -> None:
-    folders = "graphs|cli|tests|docs|fixtures|benchmarks"
+    folders = "graphs|cli|tests|docs|fixtures|benchmarks|notebooks"
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", prose(text_of(name)))
 
     assert [path for path in named if not (ROOT / path).exists()] == []

@@ -25,7 +25,7 @@ def _index(links: int) -> type[np.signedinteger[Any]]:
     return np.int32 if links < np.iinfo(np.int32).max else np.int64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BipartiteGraph:
     """Accounts x identifiers with one link per pair.
 
@@ -163,6 +163,10 @@ class BipartiteGraph:
             accounts=pl.Series(self.degree).gather(self.links["identifier"]),
         )
         return networkx_graph(self.accounts, named)
+
+    def __repr__(self) -> str:
+        sizes = f"{self.accounts.height} accounts, {self.identifiers.height} identifiers, {self.links.height} links"
+        return f"<BipartiteGraph {sizes}>"
 
 
 def account_node(account_id: str) -> str:

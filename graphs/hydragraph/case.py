@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from hydragraph.bipartite import networkx_graph
+from hydragraph.cards import case_card, cluster_card, printable
 from hydragraph.decisions import decision_table, keep_decisions, read_decisions, with_states
 from hydragraph.errors import CaseExists, NotACase, UnknownName
 from hydragraph.explain import Paths, Suggestions, evidence_path, suggest
@@ -193,7 +194,10 @@ class Case:
     def __repr__(self) -> str:
         counts = self.clusters["assessment"].value_counts().sort("assessment").rows()
         said = ", ".join(f"{n} {a}" for a, n in counts) or "no clusters"
-        return f"<Case {self.accounts.height} accounts, {said}>"
+        return printable(f"<Case {self.accounts.height} accounts, {said}>")
+
+    def _repr_html_(self) -> str:
+        return case_card(repr(self)[1:-1], self.clusters)
 
 
 @dataclass(frozen=True, repr=False)
@@ -318,7 +322,11 @@ class Cluster:
         return lives_figure(self.accounts, self.lineage, title, self.regrowth.sentence)
 
     def __repr__(self) -> str:
-        return f"<Cluster {self.id} {self.assessment}, {self.row['size']} accounts, score {self.row['score']:.2f}>"
+        score = "-" if self.row["score"] is None else f"{self.row['score']:.2f}"
+        return printable(f"<Cluster {self.id} {self.assessment}, {self.row['size']} accounts, score {score}>")
+
+    def _repr_html_(self) -> str:
+        return cluster_card(repr(self)[1:-1], self.row, self.signals)
 
 
 @dataclass(frozen=True, repr=False)
@@ -355,7 +363,7 @@ class AccountView:
         return None if self.row["cluster_id"] is None else self.case.cluster(self.row["cluster_id"])
 
     def __repr__(self) -> str:
-        return f"<Account in cluster {self.row['cluster_id'] or 'none'}, {self.links.height} links>"
+        return printable(f"<Account in cluster {self.row['cluster_id'] or 'none'}, {self.links.height} links>")
 
 
 def open_case(path: str | Path) -> Case:

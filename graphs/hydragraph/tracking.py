@@ -22,7 +22,7 @@ _WORDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Difference:
     """What changed between two cases.
 
@@ -49,6 +49,9 @@ class Difference:
         fresh = leads.filter(~pl.col("previous_assessment").is_in(LEADS).fill_null(False)).height
         lead = f"{leads.height:,} lead{'' if leads.height == 1 else 's'} now, {fresh:,} of them new"
         return f"Of {was:,} clusters before and {now.height:,} now: {said}. {lead if leads.height else 'No leads now'}."
+
+    def __repr__(self) -> str:
+        return f"<Difference: {self.sentence}>"
 
 
 def diff(old: Case, new: Case) -> Difference:
