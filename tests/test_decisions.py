@@ -256,7 +256,7 @@ def test_a_decision_taken_back_changes_nothing() -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[hg.Case, hg.Case]:
-    """A case with abc confirmed and def innocent, and the next with another account in each."""
+    """A case with abc confirmed and def innocent, and the next in which another account uses the things of each."""
     folder = tmp_path_factory.mktemp("runs")
     first = hg.analyze(source_of(folder / "one", links=cards(p="abc", q="def", r="ghi")), folder / "first")
     where = dict(first.accounts.select("account_id", "cluster_id").iter_rows())
@@ -272,13 +272,14 @@ def test_decisions_move_along(runs: tuple[hg.Case, hg.Case]) -> None:
     assert (second.path / FILE).read_bytes() == (first.path / FILE).read_bytes()
     of = {row["cluster_id"]: row for row in pl.read_parquet(second.path / "clusters.parquet").iter_rows(named=True)}
     where = dict(second.accounts.select("account_id", "cluster_id").iter_rows())
-    confirmed, cleared, other = of[where["x"]], of[where["y"]], of[where["g"]]
+    confirmed, cleared, other = of[where["x"]], of[where["d"]], of[where["g"]]
     assert (confirmed["review_state"], confirmed["assessment"]) == ("confirmed", "coordinated")
     assert confirmed["explanation"].startswith("Confirmed by ann on 2026-03-02")
     assert (cleared["review_state"], cleared["assessment"], cleared["hypothesis"]) == ("innocent", "explained", CLEARED)
     assert cleared["explanation"].startswith("Cleared by bob on 2026-03-02")
     assert other["review_state"] == "unreviewed"
-    assert second.takedown.filter(cluster_id=where["y"]).is_empty()
+    assert where["y"] is None  # what the family was cleared with draws nobody in
+    assert second.takedown.filter(cluster_id=where["d"]).is_empty()
     assert second.takedown.filter(cluster_id=where["x"]).height > 0
 
 

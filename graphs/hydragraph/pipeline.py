@@ -39,7 +39,7 @@ from hydragraph.lineage import find_lineage, lineage_table
 from hydragraph.links import read_links
 from hydragraph.loaders import Source, open_source
 from hydragraph.memory import peak_memory, reset_peak
-from hydragraph.review import Reviewed, heed, refuse_to_lose_decisions
+from hydragraph.review import Reviewed, foreseen, heed, refuse_to_lose_decisions
 from hydragraph.schema import OUTPUT, REVIEW_STATES
 from hydragraph.settings import Settings
 from hydragraph.signals import look, measure, signal_table
@@ -113,7 +113,8 @@ def analyze(
     with stages.stage("links"):
         graph, requests, limits = read_links(opened, settings)
         graph, left = set_aside(graph, known.allowed, settings)
-        pairs, unknown = coded_pairs(graph, known.pairs)
+        graph, confirmed, cleared = foreseen(graph, before)
+        pairs, unknown = coded_pairs(graph, known.pairs, confirmed)
     with stages.stage("evidence"):
         evidence = weigh(graph, settings)
     # what chance gives depends on no later step: it is worked out on the second core meanwhile
@@ -158,7 +159,7 @@ def analyze(
         tables["hours"] = hours
         tables["ledger"] = ledger
 
-    notes = [*known.said, *left, *unknown, *_wide_and_alone(graph, clusters)]
+    notes = [*known.said, *left, *cleared, *unknown, *_wide_and_alone(graph, clusters)]
 
     def manifest() -> dict[str, Any]:
         return _manifest(opened, settings, known, evidence, ties, notes, stages.done)

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from hydragraph.assess import Assessed
+from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import Case, Cluster
 from hydragraph.decisions import Decision, add_decisions, holding, read_decisions
 from hydragraph.errors import CaseExists, InputRefused
@@ -78,6 +79,19 @@ def _kinds(links: pl.DataFrame) -> dict[str, list[str]]:
     return dict(shared.group_by("cluster_id").agg(pl.col("kind").unique().sort()).iter_rows())
 
 
+def still_cleared(case: Case) -> list[str]:
+    """The clusters of a case that somebody called innocent and that nothing has opened again since, see `heed`."""
+    innocent = {c: d for c, d in holding(read_decisions(case.path)).items() if d.decision == "innocent"}
+    members = case.accounts.filter(pl.col("cluster_id").is_in(list(innocent))).select("account_id", "cluster_id")
+    now = _kinds(case.links.join(members, on="account_id", how="inner"))
+    accounts = dict(members.group_by("cluster_id").agg("account_id").iter_rows())
+    return [
+        cluster
+        for cluster, names in accounts.items()
+        if not _fresh(innocent[cluster], now.get(cluster, [])) and not _few(innocent[cluster], set(names))
+    ]
+
+
 def refuse_to_lose_decisions(out: Path, previous: Case | None) -> None:
     """Raise CaseExists if the case at `out` holds decisions that `previous` does not bring along."""
     brought = set(read_decisions(previous.path)) if previous is not None else set()
@@ -87,6 +101,80 @@ def refuse_to_lose_decisions(out: Path, previous: Case | None) -> None:
             f"the case there holds {lost} decision{'' if lost == 1 else 's'}; carry them along by naming it with"
             " --previous, or choose another folder"
         )
+
+
+def foreseen(graph: BipartiteGraph, before: Case | None) -> tuple[BipartiteGraph, list[pl.Series], list[str]]:
+    """What the decisions of an earlier case ask for before clusters form: the graph that they leave, groups of accounts that
+    belong together, and a sentence on what was left out.
+
+    For an account the last decision about a cluster of which it was a member holds.
+
+    confirmed: those of its members that are still there are a group, so that further accounts join them and the cluster
+    lasts when evidence thins. innocent: what it was cleared with counts for nobody else. That is every identifier that
+    two or more of its members shared in the earlier case, of a kind that can make a tie, and of which they were at least
+    half of the users; links of other accounts to it are left out. Not so if more other accounts use these identifiers
+    than it had members, or if members share evidence of a kind that they did not share then.
+    """
+    decisions = () if before is None else read_decisions(before.path)
+    if before is None or not decisions:
+        return graph, [], []
+    by_time = sorted(holding(decisions).values(), key=lambda d: d.when)
+    last = {account: decision for decision in by_time for account in decision.members}
+    members: dict[Decision, list[str]] = {}
+    for account, decision in sorted(last.items()):
+        members.setdefault(decision, []).append(account)
+    confirmed = [pl.Series(accounts) for d, accounts in members.items() if d.decision == "confirmed"]
+    cleared = {d: accounts for d, accounts in members.items() if d.decision == "innocent"}
+    out = _of_others(graph, before.links, cleared)
+    if out.is_empty():
+        return graph, confirmed, []
+    number = graph.links["account"].gather(out).n_unique()
+    said = f"decisions: links of {number:,} accounts to what innocent clusters were cleared with are no evidence"
+    stays = graph.links.with_row_index("row").filter(~pl.col("row").is_in(out.implode())).drop("row")
+    return replace(graph, links=stays), confirmed, [said]
+
+
+def _of_others(graph: BipartiteGraph, then: pl.DataFrame, cleared: dict[Decision, list[str]]) -> pl.Series:
+    """Rows of the graph's links that are left out because of innocent clusters, see `foreseen`. then: links of the earlier
+    case; cleared: the members of each."""
+    rows = [(account, k) for k, accounts in enumerate(cleared.values()) for account in accounts]
+    who = pl.DataFrame(rows, schema={"account_id": pl.String, "of": pl.Int64}, orient="row")
+    named = graph.identifiers.select("kind", "value").with_row_index("identifier")
+    telling = pl.col("kind").is_in([k for k in {*graph.kinds, *then["kind"].unique()} if not is_circumstantial(k)])
+    accounts = graph.accounts.select("account_id").with_row_index("account").join(who, on="account_id")
+    now = (
+        graph.links.join(accounts, on="account")
+        .group_by("of", "identifier")
+        .agg(users=pl.len())
+        .join(named, on="identifier")
+        .filter((pl.col("users") > 1) & telling)
+    )
+    shared = (
+        then.join(who, on="account_id")
+        .filter((pl.col("bits") > 0) & telling)
+        .group_by("of", "kind", "value")
+        .agg(users=pl.len().cast(pl.Int64), accounts=pl.col("accounts").max())
+        .filter(pl.col("users") > 1)
+    )
+    both = pl.concat([now.select("of", "kind"), shared.select("of", "kind")]).group_by("of").agg("kind")
+    kinds = {k: set(found) for k, found in both.iter_rows()}
+    lasting = [k for k, decision in enumerate(cleared) if kinds.get(k, set()) <= set(decision.kinds)]
+    own = (
+        shared.filter(pl.col("of").is_in(lasting) & (2 * pl.col("users") >= pl.col("accounts")))
+        .join(named, on=["kind", "value"])
+        .select("of", "identifier")
+    )
+    others = (
+        graph.links.select("account", "identifier")
+        .with_row_index("row")
+        .join(own, on="identifier")
+        .join(accounts.select("account", mine="of"), on="account", how="left")
+        .filter(pl.col("mine").ne_missing(pl.col("of")))
+    )
+    size = who.group_by("of").agg(size=pl.len())
+    crowd = others.group_by("of").agg(number=pl.col("account").n_unique()).join(size, on="of")
+    few = crowd.filter(pl.col("number") <= pl.col("size")).select("of")
+    return others.join(few, on="of", how="semi")["row"].unique().sort()
 
 
 @dataclass(frozen=True)
@@ -168,11 +256,21 @@ def _about(decision: Decision) -> str:
     return f"{decision.who} on {decision.when[:10]}{of}"
 
 
+def _fresh(decision: Decision, kinds: Sequence[str]) -> list[str]:
+    """The kinds that members share now and did not when it was decided."""
+    return [kind for kind in kinds if kind not in decision.kinds]
+
+
+def _few(decision: Decision, accounts: set[str]) -> bool:
+    """Whether fewer than half of the accounts were members when it was decided."""
+    return len(accounts & set(decision.members)) < MOST * len(accounts)
+
+
 def _confirm(out: Assessed, i: int, decision: Decision, accounts: set[str]) -> None:
     said = f"Confirmed by {_about(decision)}"
-    known = len(accounts & set(decision.members))
-    few = known < MOST * len(accounts)
+    few = _few(decision, accounts)
     if few:
+        known = len(accounts & set(decision.members))
         said += f", when only {known} of its {len(accounts)} accounts were members"
     if out.assessment[i] == "explained":
         out.explanation[i], out.against[i] = (
@@ -188,14 +286,14 @@ def _confirm(out: Assessed, i: int, decision: Decision, accounts: set[str]) -> N
 
 
 def _clear(out: Assessed, i: int, decision: Decision, accounts: set[str], kinds: Sequence[str]) -> None:
-    fresh = [kind_of(k).title for k in kinds if k not in decision.kinds]
-    known = len(accounts & set(decision.members))
+    fresh, few = _fresh(decision, kinds), _few(decision, accounts)
     if fresh:
         out.explanation[i] = (
             f"Cleared by {_about(decision)}, but members share evidence of another kind since:"
-            f" {', '.join(fresh)}. {out.explanation[i]}"
+            f" {', '.join(kind_of(k).title for k in fresh)}. {out.explanation[i]}"
         )
-    elif known < MOST * len(accounts):
+    elif few:
+        known = len(accounts & set(decision.members))
         out.explanation[i] = (
             f"Cleared by {_about(decision)}, but only {known} of its {len(accounts)} accounts were members then."
             f" {out.explanation[i]}"

@@ -65,10 +65,12 @@ _MEMBER = ["account_id", "membership", "bits", "created_at", "first_seen", "last
 
 @dataclass(frozen=True)
 class Section:
-    """One cluster as the templates want it: its row, and shown rows with the number there are (members: `_MEMBER`)."""
+    """One cluster as the templates want it: its row, and shown rows with the number there are (members: `_MEMBER`).
+    decision: the one that holds, as in `Case.decisions`."""
 
     row: Mapping[str, Any]
     anchor: str
+    decision: Mapping[str, Any] | None
     holding: str
     speaking: Sequence[Mapping[str, Any]]
     contrary: Sequence[Mapping[str, Any]]
@@ -185,10 +187,12 @@ def sections_of(
         name: OUTPUT[name].empty() for name in _PER_CLUSTER
     }
     everybody = week_of(case.hours.filter(pl.col("cluster_id").is_null()))
+    decided = {d["cluster_id"]: d for d in case.decisions.iter_rows(named=True)}  # the last one holds
     sections = []
     for row in shown:
         part = {name: parts[name].get(row["cluster_id"], empty[name]) for name in parts}
-        sections.append(_section(row, anchors[row["cluster_id"]], part, kinds, everybody, limits))
+        decision = decided.get(row["cluster_id"])
+        sections.append(_section(row, anchors[row["cluster_id"]], decision, part, kinds, everybody, limits))
     return sections
 
 
@@ -199,6 +203,7 @@ def _divided(frame: pl.DataFrame) -> dict[Any, pl.DataFrame]:
 def _section(
     row: Mapping[str, Any],
     anchor: str,
+    decision: Mapping[str, Any] | None,
     part: Mapping[str, pl.DataFrame],
     kinds: Sequence[str],
     everybody: NDArray[np.int64],
@@ -214,6 +219,7 @@ def _section(
     return Section(
         row=row,
         anchor=anchor,
+        decision=decision,
         holding=holding_sentence(row),
         **_signals(row, part["signals"]),
         by_kind=_by_kind(links, shared),

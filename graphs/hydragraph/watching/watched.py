@@ -16,7 +16,7 @@ from hydragraph.identifiers import kind as kind_of
 from hydragraph.lineage import find_lineage, hours_in_words, lineage_table
 from hydragraph.links import read_links
 from hydragraph.loaders import open_source
-from hydragraph.review import CLEARED
+from hydragraph.review import CLEARED, foreseen, still_cleared
 from hydragraph.settings import Settings
 from hydragraph.watching.joins import Joined, join
 from hydragraph.watching.newer import Newer, newer
@@ -84,8 +84,8 @@ def watch(
 
     source, mapping: as for `analyze`, with what has come since the case was made: new accounts, closings, keys,
     instruments, links and events. settings: how to read it; those of the case if not given. assessments: clusters
-    assessed so are watched, and confirmed ones; never those that a person called innocent. progress: called with the name
-    of each stage as it starts.
+    assessed so are watched, and confirmed ones; never those that a person called innocent, unless something opened them
+    again. progress: called with the name of each stage as it starts.
 
     Members of the case's clusters and the accounts that come near them form one small graph, weighed by the calibration
     of the case (newer.newer), in which these accounts join clusters by the rules of an analysis (joins.join). Successors
@@ -105,6 +105,7 @@ def watch(
     graph, requests, *_ = read_links(opened, settings)
     known = held_constraints(case.path)
     graph, left = set_aside(graph, known.allowed, settings)
+    graph, _, cleared = foreseen(graph, case)
     tell("join")
     found = newer(case, watched["cluster_id"].to_list(), graph, requests)
     pairs, _ = coded_pairs(found.graph, known.pairs)
@@ -127,13 +128,13 @@ def watch(
         "clusters": watched.height, "accounts": graph.accounts.height, "new": new, "attached_new": attached_new,
         "unattached": new - attached_new, "attached_known": attached.height - attached_new, "regrown": regrown.height,
     }  # fmt: skip
-    return Watched(attached, identifiers, regrown, counts, (*opened.notes, *left))
+    return Watched(attached, identifiers, regrown, counts, (*opened.notes, *left, *cleared))
 
 
 def _watched(case: Case, assessments: Sequence[str]) -> pl.DataFrame:
     """cluster_id and assessment of the clusters that are watched."""
     wanted = pl.col("assessment").is_in(list(assessments)) | (pl.col("review_state") == "confirmed")
-    innocent = (pl.col("review_state") == "innocent") | (pl.col("hypothesis") == CLEARED).fill_null(False)
+    innocent = pl.col("cluster_id").is_in(still_cleared(case)) | (pl.col("hypothesis") == CLEARED).fill_null(False)
     return case.clusters.filter(wanted & ~innocent).select("cluster_id", "assessment")
 
 
