@@ -22,6 +22,7 @@ from docs_made import every_command
 from hydragraph.schema import EVENTS
 from hydragraph_cli.main import COMMANDS, cli
 from hydragraph_cli.options import ClusterId
+from hydragraph_cli.talk import Talk
 
 EVERY = dict(every_command())
 
@@ -205,3 +206,21 @@ def test_every_command_can_be_quiet_and_verbose() -> None:
             flags = {flag for parameter in command.params for flag in parameter.opts}
             assert {"--quiet", "--verbose"} <= flags, name
     assert set(COMMANDS) <= set(EVERY)
+
+
+# Colours
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_the_line_of_progress_has_no_colour_with_no_color(
+    no_color: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with Talk().progress() as started:
+        started("evidence")
+    shown = capsys.readouterr().err
+
+    assert "evidence" in shown
+    assert bool(re.search(r"\x1b\[(?:\d+;)*[34]\d(?:;\d+)*m", shown)) == (not no_color)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from types import MappingProxyType
@@ -148,6 +149,12 @@ def source(name: str) -> Path:
 
 def test_there_are_no_others() -> None:
     assert {path.stem for path in (ROOT / "notebooks").glob("*.py")} == set(NOTEBOOKS)
+
+
+def test_they_are_part_of_the_source_distribution() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+    assert "notebooks" in project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
