@@ -139,8 +139,8 @@ def test_a_note_that_is_no_text_is_wrong_usage(case: str) -> None:
 LABELS = {
     "csv": "account_id,label\nann,1\nbob,1\ncy,0\ndee,0\n",
     "with a mark": "\ufeffaccount_id,label\r\nann,1\r\nbob,1\r\ncy,0\r\ndee,0\r\n",
-    "ndjson": '\ufeff\n{"account_id": "ann", "label": 1}\n{"account_id": "bob", "label": 1}\n{"account_id": "cy", "label": 0}\n'
-    '{"account_id": "dee", "label": 0}\n',
+    "ndjson": '\ufeff\n{"account_id": "ann", "label": 1}\n{"account_id": "bob", "label": 1}\n'
+    '{"account_id": "cy", "label": 0}\n{"account_id": "dee", "label": 0}\n',
 }
 
 
