@@ -93,7 +93,8 @@ def test_one_cluster_with_its_case_for_and_against(case: Case) -> None:
         "# Cluster `c-ring`: coordinated, 5 accounts", "A lead for a person to review, not a verdict", "Why c-ring is here.",
         "| 0.97 | 21.5 bits | 0 | 5 | 1 | 10 | 100 |", "## The case for",
         "| payment reuse | 0.9 | 0.1 | 10⁻⁹ | Cards wander. |",
-        "## The case against", "Nobody shares a key.", "Innocent explanation that fits best: household.",
+        "## The case against", "Innocent explanation that fits best: a household, or one person with several accounts.",
+        "Fits it better than one controller:", "Nobody shares a key.",
         "## Shared identifiers", "## Members", "| `ring-0` | core | 40.0 |", "2026-02-03 banned",
         "## Lineage", "| `ring-0` | `ring-2` | 1 h 30 min |", "## Takedown plan", "A person decides.",
     ]  # fmt: skip

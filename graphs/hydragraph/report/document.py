@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph import identifiers
+from hydragraph.assess import INNOCENT, UNKNOWN
 from hydragraph.case import Case
 from hydragraph.hours import week_of
 from hydragraph.lineage import Regrowth
@@ -127,6 +128,14 @@ def document(case: Case, limits: Limits = Limits()) -> str:
         sections=sections_of(case, shown, anchors, kinds, limits),
         cluster_total=clusters.height,
     )
+
+
+def innocent_title(hypothesis: str) -> str:
+    """An innocent explanation in words, household -> a household, or one person with several accounts; empty if none is."""
+    if hypothesis == UNKNOWN:
+        return ""
+    known = {one.name: one.title.removesuffix(",") for one in INNOCENT}
+    return known.get(hypothesis, hypothesis.replace("_", " "))
 
 
 def script_json(value: Any) -> str:
@@ -399,6 +408,7 @@ def _environment() -> Environment:
         environment.filters[show_time.__name__] = show_time
     environment.filters["handle"] = lambda value: text.visible(str(value or ""))
     environment.filters["drawn"] = _trusted  # numbers and letters of a path; longer than a text may be
+    environment.filters["innocent"] = innocent_title
     environment.filters["kind_title"] = lambda name: identifiers.kind(name).title
     environment.globals["plural"] = text.plural
     return environment

@@ -9,7 +9,7 @@ from typing import Any
 from hydragraph import identifiers
 from hydragraph.case import Case, Cluster
 from hydragraph.report import text
-from hydragraph.report.document import Limits, Section, opening, section_of
+from hydragraph.report.document import Limits, Section, innocent_title, opening, section_of
 from hydragraph.schema import ASSESSMENTS
 
 TICKET = Limits(leads=50, members=50, identifiers=20, steps=20)
@@ -79,8 +79,8 @@ def cluster_markdown(cluster: Cluster, *, limits: Limits = TICKET) -> str:
         "## The case for",
         signals_table(one.speaking) or "No signal stands out; the cluster rests on its shared identifiers alone.",
         "## The case against",
-        plain(row["against"]) or "Nothing in these tables speaks against it. That is not proof.",
         fits_best(row),
+        plain(row["against"]) or "Nothing in these tables speaks against it. That is not proof.",
         signals_table(one.contrary),
         *_shared(one),
         *_over_time(one),
@@ -93,9 +93,17 @@ def cluster_markdown(cluster: Cluster, *, limits: Limits = TICKET) -> str:
 
 
 def fits_best(row: Mapping[str, Any]) -> str:
-    """The innocent explanation that fits best, as a sentence; empty without one. row: of the clusters table."""
-    name = (row["hypothesis"] or "").replace("_", " ")
-    return f"Innocent explanation that fits best: {plain(name)}." if name else ""
+    """The innocent explanation that fits best, and what the figures of `against` are; empty without one.
+
+    row: of the clusters table.
+    """
+    title = innocent_title(row["hypothesis"] or "")
+    if not title:
+        return ""
+    said = f"Innocent explanation that fits best: {plain(title)}."
+    if not row["against"]:
+        return said
+    return f"{said} Fits {'one controller better' if row['assessment'] == 'explained' else 'it better than one controller'}:"
 
 
 def signals_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -180,9 +180,8 @@ def _lineage(cluster: Cluster, account_id: str) -> list[str]:
 def _against(cluster: Cluster, row: Mapping[str, Any], account_id: str) -> list[str]:
     own = _own(cluster, account_id)
     outside = own.filter(pl.col("accounts") > pl.col("members")).height
-    points = [plain(cluster.row["against"]) or "Nothing in the tables speaks against it. That is not proof."]
-    if best := fits_best(cluster.row):
-        points.append(best)
+    against = plain(cluster.row["against"]) or "Nothing in the tables speaks against it. That is not proof."
+    points = [f"{fits_best(cluster.row)} {against}".strip()]
     if outside:
         points.append(f"Of the {own.height:,} identifiers it shares, accounts outside use {outside:,} as well.")
     if row["membership"] == "attached":

@@ -46,7 +46,11 @@
     };
 
     function draw() {
-      const style = getComputedStyle(document.documentElement), colour = (key) => style.getPropertyValue(`--${key}`).trim();
+      const style = getComputedStyle(document.documentElement), known = new Map();
+      const colour = (key) => { // asked once a picture: asking for each of thousands of nodes is slow
+        if (!known.has(key)) known.set(key, style.getPropertyValue(`--${key}`).trim());
+        return known.get(key);
+      };
       const ratio = Math.min(window.devicePixelRatio || 1, 2), wide = canvas.clientWidth;
       if (!wide) return;
       const across = canvas.width = Math.round(wide * ratio), down = canvas.height = Math.round(wide * ratio * HEIGHT / WIDTH);
