@@ -25,7 +25,8 @@ ORDER = (
     "editors",
     "bipartite", "coding", "links", "activity", "hours", "limits", "meshes", "evidence", "ties", "grouping", "constraints",
     "joining", "blocks", "communities", "stability", "chance", "signals", "assess", "groups", "lineage", "takedown",
-    "explain", "decisions", "cards", "case", "tracking", "review", "watching", "report", "exports", "worlds", "pipeline", "quality",
+    "explain", "decisions", "cards", "case", "tracking", "review", "watching", "report", "exports", "worlds",
+    "pipeline", "quality",
 )  # fmt: skip
 """The way of the data. A module or package imports only from those before it; inside a package imports are free."""
 
