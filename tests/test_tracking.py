@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ import hydragraph as hg
 from case_contract import breaks
 from hydragraph.schema import EVENTS, OUTPUT
 from hydragraph.tracking import carried_ids, ledger_table, match_clusters
+from hydragraph_cli.main import cli
 from written import source_of
 
 Parts = Mapping[str, str]
@@ -195,6 +198,59 @@ def test_diff_tells_the_same_as_the_ledger(weeks: tuple[hg.Case, hg.Case]) -> No
     assert found.changes["event"].to_list() == ["appeared", "grew", "shrank", "gone", "kept"]
     assert found.sentence.startswith("Of 4 clusters before and 4 now: 1 appeared, 1 grew, 1 shrank, 1 gone, 1 as large")
     assert found.changes["previous_assessment"].null_count() == found.changes["assessment"].null_count() == 1
+
+
+def test_a_cluster_that_is_only_judged_otherwise_is_a_change(tmp_path: Path) -> None:
+    first = analysed(tmp_path, "first", one="abc", two="def", three="ghi")
+    second = analysed(tmp_path, "second", first, one="abc", two="def", three="ghij")
+    ids = ids_of(second)
+    assert hg.diff(first, second).changed["event"].to_list() == ["grew"]
+    hg.decide(second, ids["def"], "innocent", by="ann")
+    changed = hg.diff(first, second).changed
+    assert changed.select("event", "cluster_id", "previous_review_state", "review_state").rows() == [
+        ("grew", ids["ghij"], "unreviewed", "unreviewed"),
+        ("kept", ids["def"], "unreviewed", "innocent"),
+    ]
+    clusters = second.clusters.with_columns(
+        assessment=pl.when(cluster_id=ids["abc"]).then(pl.lit("review")).otherwise("assessment")
+    )
+    clusters.write_parquet(second.path / "clusters.parquet")
+    found = hg.diff(first, hg.open_case(second.path))
+    assert first.cluster(ids["abc"]).assessment != "review"
+    assert sorted(found.changed.filter(event="kept")["cluster_id"]) == sorted([ids["abc"], ids["def"]])
+    assert found.changes["event"].to_list() == ["grew", "kept", "kept"]
+    assert "2 as large as before, 2 of these judged otherwise" in found.sentence
+    third = analysed(tmp_path, "third", second, one="abc", two="def", three="ghij")
+    same = hg.diff(third, third)
+    assert same.changed.is_empty()
+    assert "judged otherwise" not in same.sentence
+
+
+def test_of_those_kept_the_ones_judged_otherwise_come_first(tmp_path: Path) -> None:
+    first = analysed(tmp_path, "first", one="abcde", two="fg")
+    second = analysed(tmp_path, "second", first, one="abcde", two="fg")
+    assert hg.diff(first, second).changes["accounts_after"].to_list() == [5, 2]
+    hg.decide(second, ids_of(second)["fg"], "confirmed", by="ann")
+    assert hg.diff(first, second).changes["accounts_after"].to_list() == [2, 5]
+    printed = CliRunner().invoke(cli, ["diff", str(first.path), str(second.path)]).stdout
+    assert "Changes (1)" in printed
+    assert "decided before" in printed
+    assert (
+        "decided" not in CliRunner().invoke(cli, ["diff", str(first.path), str(first.path), "--event", "kept"]).stdout
+    )
+
+
+def test_the_manifest_says_which_case_came_before(tmp_path: Path) -> None:
+    first = analysed(tmp_path, "first", one="abc")
+    second = analysed(tmp_path, "second", first, one="abc")
+    assert first.manifest["previous"] is None
+    told = second.manifest["previous"]
+    assert told["digest"] == f"sha256:{hashlib.sha256((first.path / 'manifest.json').read_bytes()).hexdigest()}"
+    assert (told["version"], told["settings"]) == (hg.__version__, first.manifest["settings"])
+    assert str(tmp_path) not in (second.path / "manifest.json").read_text()
+    # the case that is replaced may be the one before
+    again = hg.analyze(tmp_path / "second-source", second.path, previous=second, force=True)
+    assert again.manifest["previous"]["digest"] != told["digest"]
 
 
 def test_the_same_previous_case_gives_the_same_bytes(weeks: tuple[hg.Case, hg.Case], tmp_path: Path) -> None:

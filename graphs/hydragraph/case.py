@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -45,6 +46,11 @@ class Case:
 
     path: Path
     manifest: Mapping[str, Any] = field(compare=False)
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and 64 hexadecimal digits of its manifest: which case it is, wherever it lies."""
+        return f"sha256:{hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()}"
 
     @property
     def settings(self) -> Settings:

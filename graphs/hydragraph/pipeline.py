@@ -107,6 +107,11 @@ def analyze(
     known = read_constraints(
         constraints, allow, held=Constraints() if before is None else held_constraints(before.path)
     )
+    told = (
+        None
+        if before is None
+        else {"digest": before.digest, **{k: before.manifest.get(k) for k in ("version", "settings")}}
+    )
     stages = _Stages(progress)
     with stages.stage("read"):
         opened = open_source(source, mapping=mapping, settings=settings)
@@ -162,7 +167,7 @@ def analyze(
     notes = [*known.said, *left, *cleared, *unknown, *_wide_and_alone(graph, clusters)]
 
     def manifest() -> dict[str, Any]:
-        return _manifest(opened, settings, known, evidence, ties, notes, stages.done)
+        return _manifest(opened, settings, told, known, evidence, ties, notes, stages.done)
 
     def finish(case: Case) -> None:
         from hydragraph.report import write_report
@@ -378,6 +383,7 @@ def _tie_table(graph: BipartiteGraph, evidence: Evidence, ties: Ties, clusters: 
 def _manifest(
     source: Source,
     settings: Settings,
+    previous: dict[str, Any] | None,
     known: Constraints,
     evidence: Evidence,
     ties: Ties,
@@ -396,6 +402,7 @@ def _manifest(
             name: {"read": r.read, "kept": r.kept, "rejected": r.rejected, "set_aside": r.set_aside}
             for name, r in source.rows.items()
         },
+        "previous": previous,
         "constraints": {**known.counts, "digest": known.digest},
         "notes": [*source.notes, *notes],
         "stages": list(stages),

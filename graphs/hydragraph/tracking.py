@@ -26,8 +26,9 @@ _WORDS = {
 class Difference:
     """What changed between two cases.
 
-    changes: one row a cluster as in ledger.parquet, with its assessment in the old case (previous_assessment) and in the
-    new one (assessment); what changed first, the largest first. Clusters that stayed as they were are rows too.
+    changes: one row a cluster as in ledger.parquet, with assessment and review_state in the new case and, as
+    previous_assessment and previous_review_state, in the old one; by event, the largest first, of the kept ones those first
+    that are judged otherwise. Clusters that stayed as they were are rows too.
     """
 
     changes: pl.DataFrame
@@ -37,9 +38,14 @@ class Difference:
         """Clusters by event, in the order appeared, grew, shrank, merged, split, gone, kept."""
         return {event: self.changes.filter(event=event).height for event in EVENTS}
 
+    @cached_property
+    def changed(self) -> pl.DataFrame:
+        """The rows of `changes` but for clusters that kept their size, their assessment and their review state."""
+        return self.changes.filter((pl.col("event") != "kept") | _judged_otherwise())
+
     @property
     def sentence(self) -> str:
-        """The counts, and how many leads are new, as a sentence."""
+        """The counts, how many kept ones are judged otherwise, and how many leads are new, as sentences."""
         said = ", ".join(f"{number:,} {_WORDS[event]}" for event, number in self.counts.items() if number)
         if not said:
             return "Neither case has a cluster."
@@ -48,6 +54,8 @@ class Difference:
         leads = now.filter(pl.col("assessment").is_in(LEADS))
         fresh = leads.filter(~pl.col("previous_assessment").is_in(LEADS).fill_null(False)).height
         lead = f"{leads.height:,} lead{'' if leads.height == 1 else 's'} now, {fresh:,} of them new"
+        judged = self.changed.filter(event="kept").height
+        said += f", {judged:,} of these judged otherwise" if judged else ""
         return f"Of {was:,} clusters before and {now.height:,} now: {said}. {lead if leads.height else 'No leads now'}."
 
     def __repr__(self) -> str:
@@ -63,18 +71,26 @@ def diff(old: Case, new: Case) -> Difference:
     """
     before, after = members_of(old), members_of(new)
     rows = ledger_table(before, after, match_clusters(before, after))
+    judged = ("assessment", "review_state")
     named = rows.join(
-        new.clusters.select("cluster_id", "assessment"), on="cluster_id", how="left", maintain_order="left"
+        new.clusters.select("cluster_id", *judged), on="cluster_id", how="left", maintain_order="left"
     ).join(
-        old.clusters.select(previous_id="cluster_id", previous_assessment="assessment"),
+        old.clusters.select(previous_id="cluster_id", **{f"previous_{name}": name for name in judged}),
         on="previous_id", how="left", maintain_order="left",
     )  # fmt: skip
     rank = pl.col("event").replace_strict({event: i for i, event in enumerate(EVENTS)}, return_dtype=pl.Int8)
     larger = pl.max_horizontal("accounts_before", "accounts_after")
     ordered = named.sort(
-        rank, larger, "cluster_id", "previous_id", descending=[False, True, False, False], nulls_last=True
-    )
+        rank, (pl.col("event") == "kept") & _judged_otherwise(), larger, "cluster_id", "previous_id",
+        descending=[False, True, True, False, False], nulls_last=True,
+    )  # fmt: skip
     return Difference(ordered)
+
+
+def _judged_otherwise() -> pl.Expr:
+    return pl.any_horizontal(
+        pl.col(name).ne_missing(pl.col(f"previous_{name}")) for name in ("assessment", "review_state")
+    )
 
 
 def members_of(case: Case) -> pl.DataFrame:

@@ -17,6 +17,7 @@ _COLUMNS = {
     "event": "event", "cluster_id": "cluster", "previous_id": "before", "accounts_before": "accounts before",
     "accounts_after": "now", "common": "common", "assessment": "assessment", "previous_assessment": "assessment before",
 }  # fmt: skip
+_DECIDED = {"review_state": "decided", "previous_review_state": "decided before"}
 
 
 @click.command("diff")
@@ -28,14 +29,16 @@ _COLUMNS = {
     multiple=True,
     type=OneOf("hydragraph.schema", "EVENTS"),
     metavar="WORD",
-    help="Only appeared, grew, shrank, merged, split, gone or kept; may be repeated. Otherwise all but kept.",
+    help="Only appeared, grew, shrank, merged, split, gone or kept; may be repeated. Otherwise all but what is kept and"
+    " judged as before.",
 )
 @list_options(*PARTS)
 @talk_options
 def command(old: Path, new: Path, wanted: tuple[str, ...], view: View) -> None:
     """Show what changed between two cases.
 
-    Clusters are told apart by their members, whatever their ids are. Printed for people, the list is cut to 20 rows;
+    Clusters are told apart by their members, whatever their ids are. One with as many accounts as before is listed when its
+    assessment changed, or what a person decided about it. Printed for people, the list is cut to 20 rows;
     --limit 0 prints all.
 
     \b
@@ -46,10 +49,11 @@ def command(old: Path, new: Path, wanted: tuple[str, ...], view: View) -> None:
     import polars as pl
 
     found = hg.diff(hg.open_case(old), hg.open_case(new))
-    listed = pl.col("event").is_in(wanted) if wanted else pl.col("event") != "kept"
-    changes = found.changes.filter(listed)
+    changes = found.changes.filter(pl.col("event").is_in(wanted)) if wanted else found.changed
     if not view.for_people:
         print_parts({"changes": changes, "summary": {**found.counts, "said": found.sentence}}, "changes", view)
     else:
-        shown = changes.select(*_COLUMNS).rename(_COLUMNS)
+        now, before = (changes[name].fill_null("unreviewed") for name in _DECIDED)
+        titles = _COLUMNS | (_DECIDED if (now != before).any() else {})
+        shown = changes.select(*titles).rename(titles)
         print_text(wrap(found.sentence), section("Changes", shown, view.limit_or(FIRST)) if changes.height else "")
