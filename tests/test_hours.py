@@ -42,6 +42,14 @@ def test_requests_and_accounts_of_each_hour(table: pl.DataFrame) -> None:
     assert table.schema == OUTPUT["hours"].schema
 
 
+def test_rows_are_sorted_by_id_whatever_the_number_of_the_cluster() -> None:
+    account, slot = np.array([0, 0, 1, 2]), np.array([MONDAY, MONDAY + HOUR, MONDAY, MONDAY])
+    found = hour_table(Activity(account, slot, np.ones(4, np.int64), 3), np.array([0, 1, 2]), ["c-9", "c-1", "c-5"])
+    assert found.select("cluster_id", "requests").rows() == [
+        ("c-1", 1), ("c-5", 1), ("c-9", 1), ("c-9", 1), (None, 3), (None, 1),
+    ]  # fmt: skip
+
+
 def test_no_request_is_an_empty_table() -> None:
     none = np.zeros(0, np.int64)
     assert hour_table(Activity(none, none, none, 2), np.array([0, 0]), ["c-0"]).equals(OUTPUT["hours"].empty())

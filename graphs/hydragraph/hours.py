@@ -37,16 +37,26 @@ def hour_table(activity: Activity, label: NDArray[np.int64], ids: Sequence[str])
     cells = pl.DataFrame(
         {
             "cluster": label[activity.account[first]],
-            "hour": hour[first],
+            "hour": hour[first].astype(np.int32),
             "requests": np.add.reduceat(activity.requests, first),
         }
     )
     counted = (pl.col("requests").sum(), pl.len().alias("accounts"))
-    of_all = cells.group_by("hour").agg(counted).with_columns(cluster_id=pl.lit(None, pl.String))
-    names = pl.DataFrame({"cluster": np.arange(len(ids)), "cluster_id": pl.Series(ids, dtype=pl.String)})
-    of_each = cells.group_by("cluster", "hour").agg(counted).join(names, on="cluster")
-    both = pl.concat([f.select("cluster_id", "hour", "requests", "accounts") for f in (of_all, of_each)])
-    return OUTPUT["hours"].conform(both.with_columns((pl.col("hour") * 3_600_000_000).cast(TIME)))
+    of_all = cells.group_by("hour").agg(counted).with_columns(cluster=pl.lit(-1, pl.Int64))
+    inside = cells.filter(pl.col("cluster") >= 0)
+    of_each = inside.group_by("cluster", "hour").agg(counted)
+    both = pl.concat([of_each, of_all.select(of_each.columns)])
+    # sorted as numbers, the place of each id among all of them: sorting millions of texts takes seconds
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    rank = np.full(len(ids) + 1, len(ids))  # -1, all accounts, is the last
+    rank[order] = np.arange(len(ids))
+    both = both.with_columns(cluster=pl.Series(rank[both["cluster"].to_numpy()])).sort("cluster", "hour")
+    names = pl.Series([*(ids[i] for i in order), None], dtype=pl.String)
+    return OUTPUT["hours"].conform(
+        both.with_columns(
+            cluster_id=names.gather(both["cluster"]), hour=(pl.col("hour").cast(pl.Int64) * 3_600_000_000).cast(TIME)
+        )
+    )
 
 
 @dataclass(frozen=True)
