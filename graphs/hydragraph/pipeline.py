@@ -152,7 +152,8 @@ def analyze(
     assessed = reviewed.assessed
     with stages.stage("lineage"):
         lineage = lineage_table(graph, clusters.label, find_lineage(graph, clusters.label, activity), ids)
-    hours = hour_table(activity, clusters.label, ids)
+    with stages.stage("hours"):
+        hours = hour_table(activity, clusters.label, ids)
     del view, activity, met
     with stages.stage("takedown"):
         takedown = takedown_table(graph, evidence, clusters, assessed.assessment, ids, settings)
