@@ -53,6 +53,7 @@ def test_rows_are_sorted_by_id_whatever_the_number_of_the_cluster() -> None:
 def test_no_request_is_an_empty_table() -> None:
     none = np.zeros(0, np.int64)
     assert hour_table(Activity(none, none, none, 2), np.array([0, 0]), ["c-0"]).equals(OUTPUT["hours"].empty())
+    assert hour_table(Activity(*(np.ones(1, np.int64),) * 3, 2), np.array([-1, -1]), []).equals(OUTPUT["hours"].empty())
     assert week_of(OUTPUT["hours"].empty()).tolist() == [0] * WEEK
     assert days_of(OUTPUT["hours"].empty()).height == 0
 

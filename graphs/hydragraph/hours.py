@@ -28,10 +28,11 @@ _EPOCH = 3 * 24  # 1970-01-01 was a Thursday
 def hour_table(activity: Activity, label: NDArray[np.int64], ids: Sequence[str]) -> pl.DataFrame:
     """Requests and active accounts by hour, of each cluster and of all accounts, as schema.OUTPUT["hours"] has them.
 
-    label: cluster of each account, -1 for none; ids: id of each cluster. Hours without a request have no row.
+    label: cluster of each account, -1 for none; ids: id of each cluster. Hours without a request have no row;
+    where there is no cluster there is nothing to compare, and no row at all.
     """
     hour = activity.slot // _PER_HOUR
-    if not len(hour):
+    if not len(hour) or not len(ids):
         return OUTPUT["hours"].empty()
     first = np.flatnonzero(changes(activity.account, hour))  # one entry an account and hour
     cells = pl.DataFrame(
