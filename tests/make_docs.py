@@ -8,7 +8,8 @@
     `ties.PAIR_BUDGET` (40)       the value of a constant
 
 {lead} is the first cluster of the case named before it, {member} the strongest account of its core, {other} the weakest,
-{outside} the first account in no cluster. Commands and Python run in a folder that holds fixtures/ and demo/, as after
+{outside} the first account in no cluster. {confirmed} is the first cluster that somebody confirmed, {closed} and {successor}
+are the latest replacement in it. Commands and Python run in a folder that holds fixtures/ and demo/, as after
 `make demo` at the top of a clone. Every document starts with such a folder of its own, and its blocks run one after the
 other.
 """
@@ -134,7 +135,7 @@ def command(line: str) -> str:
 
 
 def filled(line: str) -> str:
-    """`line` with {lead}, {member}, {other} and {outside} in place."""
+    """`line` with {lead}, {member} and the other names in place."""
     if "{" not in line:
         return line
     words = shlex.split(line)
@@ -149,6 +150,11 @@ def filled(line: str) -> str:
     members = lead.accounts.sort(*core_first, descending=[False, True, False], nulls_last=True)["account_id"]
     alone = case.accounts.filter(case.accounts["cluster_id"].is_null())["account_id"].sort()
     names = {"lead": lead.id, "member": members[0], "other": members[-1], "outside": next(iter(alone), "nobody")}
+    for confirmed in case.clusters.filter(review_state="confirmed")["cluster_id"].head(1):
+        names["confirmed"] = confirmed
+        closed = case.accounts.select(parent="account_id", closed="closed_at")
+        latest = case.cluster(confirmed).lineage.join(closed, on="parent").sort("closed", "parent").tail(1)
+        names |= {"closed": latest["parent"].item(), "successor": latest["child"].item()} if latest.height else {}
     return line.format(**names)
 
 

@@ -76,6 +76,14 @@ def test_nobody(case: str, tmp_path: Path) -> None:
     assert " ".join(ok(case, str(since)).split()) == said
 
 
+def test_one_cluster(case: str, since: str) -> None:
+    cluster = ids_of(hg.open_case(case))["abc"]
+    assert ok(case, since, "--cluster", cluster[:6]) == ok(case, since)
+    unknown = invoke(case, since, "--cluster", "c-nine")
+    assert unknown.exit_code == 1
+    assert "no cluster has this id" in unknown.stderr
+
+
 def test_parts_for_programs(case: str, since: str) -> None:
     whole = json.loads(ok(case, since, "--format", "json"))
     assert list(whole) == ["summary", "attached", "identifiers", "regrown"]

@@ -121,6 +121,21 @@ def test_which_clusters_are_watched(case: Case, tmp_path: Path) -> None:
     assert watched(hg.open_case(copy.path), tmp_path, *rows).counts["clusters"] == 0
 
 
+def test_only_the_clusters_asked_for_are_watched(case: Case, tmp_path: Path) -> None:
+    """However they are assessed or decided about; who belongs to another one is not drawn over."""
+    copy = hg.open_case(copied(case, tmp_path / "copy"))
+    ids = ids_of(copy)
+    hg.decide(copy, ids["ghi"], "innocent", by="ann")
+    rows = ("new1 payment one", "new1 device d-one", "new2 payment two", "new2 device d-two")
+    source = source_of(tmp_path / "newer", links=links(*rows))
+    for asked, found in ((["abcdef"], {"new1"}), (["ghi"], {"new2"}), (["abcdef", "ghi"], {"new1", "new2"})):
+        seen = hg.watch(copy, source, clusters=[ids[members] for members in asked])
+        assert seen.counts["clusters"] == len(asked)
+        assert {account for account, _ in attached(seen)} == found
+    with pytest.raises(hg.UnknownName):
+        hg.watch(copy, source, clusters=["c-nine"])
+
+
 def copied(case: Case, to: Path) -> Path:
     import shutil
 

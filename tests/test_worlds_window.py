@@ -129,3 +129,41 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     times = pl.read_parquet(tmp_path / "w" / "events.parquet")["timestamp"]
     assert BEGIN + timedelta(days=14) <= times.min() <= times.max() < BEGIN + timedelta(days=21)
+
+
+# --- a day on which everything is banned
+
+
+def test_who_was_at_work_is_banned_and_followed(tmp_path: Path) -> None:
+    simulate(tmp_path / "plain", **SMALL)
+    simulate(tmp_path / "swept", **SMALL, sweep=28)
+    day = BEGIN + timedelta(days=28)
+    plain, swept = (read(tmp_path / name) for name in ("plain", "swept"))
+    assert json.loads((tmp_path / "swept" / "world.json").read_text())["sweep"] == 28
+    rings = swept.accounts.join(swept.of(label=1), on="account_id")
+    seen = swept.seen.group_by("account_id").agg(pl.len())  # ranges: who was ever at work
+    hit = rings.filter(pl.col("closed_at").is_between(day, day + timedelta(days=1), closed="left"))
+    assert hit.height > 20
+    assert set(hit["close_reason"]) == {"banned"}
+    # nobody in a ring who worked before that day works after it
+    times = swept.events.join(rings.select("account_id"), on="account_id", how="semi")
+    span = times.group_by("account_id").agg(first=pl.col("timestamp").min(), last=pl.col("timestamp").max())
+    assert seen.height
+    across = span.filter((pl.col("first") < day) & (pl.col("last") >= day + timedelta(days=1)))
+    assert across.is_empty()
+    before = plain.accounts.join(plain.of(label=1), on="account_id").filter(pl.col("closed_at") < day)
+    assert before.select("account_id", "closed_at").equals(
+        rings.filter(pl.col("closed_at") < day).select("account_id", "closed_at")
+    )
+    # who follows begins within days of it, and not before
+    after = rings.filter(pl.col("parent").is_in(hit["account_id"].implode())).join(span, on="account_id")
+    ends = after.join(hit.select(parent="account_id", ended="closed_at"), on="parent")
+    assert ends.height > 10
+    assert (ends["first"] > ends["ended"]).all()
+    assert ((ends["first"] - ends["ended"]).median() or timedelta(0)) < timedelta(days=4)
+    # innocent people are left alone
+    people = (
+        swept.accounts.join(swept.of(label=0), on="account_id"),
+        plain.accounts.join(plain.of(label=0), on="account_id"),
+    )
+    assert people[0].equals(people[1])

@@ -33,6 +33,9 @@ from hydragraph_cli.talk import Talk
 @click.option(
     "--hand-on", type=float, metavar="SHARE", help="Share of successors that go on with the closed account's things."
 )
+@click.option(
+    "--sweep", type=float, metavar="DAY", help="On this day of the world every ring account at work is banned."
+)
 @click.option("--since", type=float, metavar="DAY", help="Only what happened from this day of the world on, 0 to 60.")
 @click.option("--until", type=float, metavar="DAY", help="Only what was known at the beginning of this day.")
 @click.option("--force", is_flag=True, help="Replace a world that is there already.")

@@ -12,6 +12,7 @@ import hydragraph as hg
 from hydragraph_cli.layout import heading, masked, section, shown, table, wrap
 from hydragraph_cli.options import (
     FOLDER,
+    ClusterId,
     assessment_option,
     case_argument,
     list_options,
@@ -52,6 +53,14 @@ _REGROWN = {
     help="Largest share of a table's rows that may be unreadable; as the case was made otherwise.",
 )
 @assessment_option("Watch clusters assessed so; may be repeated. Otherwise coordinated and review, and confirmed ones.")
+@click.option(
+    "--cluster",
+    "clusters",
+    multiple=True,
+    type=ClusterId(),
+    metavar="ID",
+    help="Watch this cluster only, however it is assessed; may be repeated.",
+)
 @unmasked_option
 @out_option
 @list_options(*PARTS)
@@ -64,6 +73,7 @@ def command(
     mapping: Path | None,
     max_rejects: float | None,
     wanted: tuple[str, ...],
+    clusters: tuple[str, ...],
     unmasked: bool,
     view: View,
 ) -> None:
@@ -77,13 +87,14 @@ def command(
     \b
     Example:
       hydragraph watch case exports/today
+      hydragraph watch case exports/today --cluster c-5f2a91
       hydragraph watch case exports/today --format csv -o attached.csv
     """  # fmt: skip
     opened = hg.open_case(case)
     with talk.progress() as progress:
         found = hg.watch(
             opened, source, mapping=mapping, settings=opened.settings.with_(max_rejects=max_rejects), progress=progress,
-            **({"assessments": wanted} if wanted else {}),
+            clusters=clusters, **({"assessments": wanted} if wanted else {}),
         )  # fmt: skip
     for note in found.notes:
         talk.say(note)

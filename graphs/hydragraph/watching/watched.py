@@ -78,6 +78,7 @@ def watch(
     mapping: str | Path | None = None,
     settings: Settings | None = None,
     assessments: Sequence[str] = LEADS,
+    clusters: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Watched:
     """Which accounts of newer tables attach to the clusters of a case, and which closed members have a successor there.
@@ -85,27 +86,29 @@ def watch(
     source, mapping: as for `analyze`, with what has come since the case was made: new accounts, closings, keys,
     instruments, links and events. settings: how to read it; those of the case if not given. assessments: clusters
     assessed so are watched, and confirmed ones; never those that a person called innocent, unless something opened them
-    again. progress: called with the name of each stage as it starts.
+    again. clusters: ids, or beginnings of them, of the only clusters to be watched, whatever was decided. progress:
+    called with the name of each stage as it starts.
 
     Members of the case's clusters and the accounts that come near them form one small graph, weighed by the calibration
     of the case (newer.newer), in which these accounts join clusters by the rules of an analysis (joins.join). Successors
-    are found as in an analysis (lineage.find_lineage). Constraints that the case keeps hold. Nothing is
-    written. Time follows the newer tables, and the links
-    of the case. Raises InputRefused for a source that cannot be used, NotACase for a case without calibration.
+    are found as in an analysis (lineage.find_lineage). Constraints that the case keeps hold. Nothing is written. Time
+    follows the newer tables, and the links of the case. Raises InputRefused for a source that cannot be used, NotACase for a case without calibration, UnknownName
+    for a cluster that is not there.
     Not checked: clusters of new accounts alone; what was together in time before the case was made; that the tables are
     newer. The next `analyze` sees these.
     """
     tell = progress or (lambda stage: None)
     case = case if isinstance(case, Case) else open_case(case)
     settings = settings or case.settings
-    watched = _watched(case, assessments)
+    watched = _watched(case, assessments, clusters)
     tell("read")
     opened = open_source(source, mapping=mapping, settings=settings)
     tell("links")
     graph, requests, *_ = read_links(opened, settings)
     known = held_constraints(case.path)
     graph, left = set_aside(graph, known.allowed, settings)
-    graph, _, cleared = foreseen(graph, case)
+    # what innocent clusters were cleared with is no evidence, unless one is asked for by name
+    graph, _, cleared = foreseen(graph, None if clusters else case)
     tell("join")
     found = newer(case, watched["cluster_id"].to_list(), graph, requests)
     pairs, _ = coded_pairs(found.graph, known.pairs)
@@ -131,8 +134,11 @@ def watch(
     return Watched(attached, identifiers, regrown, counts, (*opened.notes, *left, *cleared))
 
 
-def _watched(case: Case, assessments: Sequence[str]) -> pl.DataFrame:
+def _watched(case: Case, assessments: Sequence[str], clusters: Sequence[str]) -> pl.DataFrame:
     """cluster_id and assessment of the clusters that are watched."""
+    if clusters:
+        ids = [case.cluster(cluster).id for cluster in clusters]
+        return case.clusters.filter(pl.col("cluster_id").is_in(ids)).select("cluster_id", "assessment")
     wanted = pl.col("assessment").is_in(list(assessments)) | (pl.col("review_state") == "confirmed")
     innocent = pl.col("cluster_id").is_in(still_cleared(case)) | (pl.col("hypothesis") == CLEARED).fill_null(False)
     return case.clusters.filter(wanted & ~innocent).select("cluster_id", "assessment")

@@ -47,19 +47,26 @@ def plan_rings(rng: Rng, scenario: Scenario, accounts: int) -> list[Order]:
     return orders
 
 
-def build_rings(d: Draft, seeds: np.random.SeedSequence, orders: Sequence[Order]) -> None:
-    """Add every ring of `orders`, each from its own random stream."""
+def build_rings(d: Draft, seeds: np.random.SeedSequence, orders: Sequence[Order], sweep: float | None = None) -> None:
+    """Add every ring of `orders`, each from its own random stream. sweep: a day on which all of their accounts that are at
+    work are banned."""
     provider = -1
     for order, seed in zip(orders, seeds.spawn(len(orders)), strict=True):
         rng = np.random.default_rng(seed)
         if order.pair <= 0:
             provider = int(rng.integers(0, len(d.shared.compact)))
-        build_ring(d, rng, order.tactic, order.size, provider)
+        swept = None if sweep is None else (sweep, np.random.default_rng(seed.spawn(1)[0]))
+        build_ring(d, rng, order.tactic, order.size, provider, swept)
 
 
-def build_ring(d: Draft, rng: Rng, tactic: Tactic, size: int, provider: int) -> None:
-    """One ring of `size` accounts. `provider`: the proxy provider it rents from, if its tactic rents."""
+def build_ring(
+    d: Draft, rng: Rng, tactic: Tactic, size: int, provider: int, swept: tuple[float, Rng] | None = None
+) -> None:
+    """One ring of `size` accounts. `provider`: the proxy provider it rents from, if its tactic rents. swept: the day on
+    which all of it that is at work is banned, and a random stream of its own for it."""
     slot, start, end, reason, before = _slots(rng, tactic, size)
+    if swept is not None:
+        start, end, reason = _swept(swept[1], tactic, swept[0], start, end, reason, before)
     born = _births(rng, tactic, slot, start, before)
     spread = tactic.channels > 1
     elsewhere = 0.0 if tactic.cards == "chain" else 0.08
@@ -150,6 +157,19 @@ def _fit(
     luck = rng.random(len(slot))
     reason = np.where(~last | (shut & (luck < 0.4)), BANNED, np.where(shut & (luck < 0.5), UNPAID, OPEN))
     return slot, start, np.where((reason > OPEN) | (shut & (luck > 0.8)), end, np.inf), reason
+
+
+def _swept(
+    rng: Rng, tactic: Tactic, day: float, start: Floats, end: Floats, reason: Ints, before: Ints
+) -> tuple[Floats, Floats, np.ndarray]:
+    """Beginning, end and why closed when every member at work on `day` is banned within hours: who was to follow it later
+    follows after the tactic's usual delay, and a slot that nobody was to fill again stays empty."""
+    hit = (start < day) & (end > day)
+    end = np.where(hit, day + rng.exponential(0.04, len(end)), end)
+    gap = np.minimum(tactic.delay / 24 * np.exp(0.5 * rng.standard_normal(len(end))), 4 * tactic.delay / 24)
+    follows = (before >= 0) & hit[before]
+    start = np.where(follows, np.minimum(end[before] + gap, start), start)
+    return start, end, np.where(hit, BANNED, reason)
 
 
 def _births(rng: Rng, tactic: Tactic, slot: Ints, start: Floats, before: Ints) -> Floats:

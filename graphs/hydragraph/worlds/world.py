@@ -61,6 +61,7 @@ def simulate(
     jitter: float | None = None,
     replacement_delay: float | None = None,
     hand_on: float | None = None,
+    sweep: float | None = None,
     since: float | None = None,
     until: float | None = None,
     force: bool = False,
@@ -78,6 +79,8 @@ def simulate(
     jitter: hours by which a ring's simultaneous work strays. replacement_delay: median hours from a closure to the
     successor's first request. hand_on: share of successors that go on with a card, a device, a phone, a proxy of the
     closed account, each drawn apart. All five replace every tactic's own figure; None leaves it.
+    sweep: a day since the world began on which every account of a ring that is at work is banned; who was to follow it
+    follows, and closings until then are as without.
     since, until: days since the world began; the tables hold what an export of this time would (window.Window.of), so that
     the same world can be replayed week by week. The truth is that about all accounts opened before `until`.
 
@@ -101,7 +104,7 @@ def simulate(
         "hand_on": checked(hand_on, 0.0, 1.0, "hand_on"),
     }
     wanted = replace(wanted, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    part = {"since": checked(since, 0, DAYS, "since"), "until": checked(until, 0, DAYS, "until")}
+    part = {name: checked(day, 0, DAYS, name) for name, day in (("sweep", sweep), ("since", since), ("until", until))}
     if (0 if since is None else since) >= (DAYS if until is None else until):
         raise InputRefused("since (--since) must lie before until (--until)")
     folder = Path(folder)
@@ -124,7 +127,7 @@ def simulate(
     draft.counters["tls"] = draft.shared.clients
     draft.counters["card"] = draft.shared.billing
     build_innocents(draft, people, accounts - in_rings, wanted.innocents)
-    build_rings(draft, rings, orders)
+    build_rings(draft, rings, orders, sweep)
     tell("requests")
     drawn = generate(draft, activity, events)
     tell("write")
