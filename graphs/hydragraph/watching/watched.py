@@ -92,8 +92,8 @@ def watch(
     Members of the case's clusters and the accounts that come near them form one small graph, weighed by the calibration
     of the case (newer.newer), in which these accounts join clusters by the rules of an analysis (joins.join). Successors
     are found as in an analysis (lineage.find_lineage). Constraints that the case keeps hold. Nothing is written. Time
-    follows the newer tables, and the links of the case. Raises InputRefused for a source that cannot be used, NotACase for a case without calibration, UnknownName
-    for a cluster that is not there.
+    follows the newer tables, and the links of the case. Raises InputRefused for a source that cannot be used, NotACase
+    for a case without calibration, UnknownName for a cluster that is not there.
     Not checked: clusters of new accounts alone; what was together in time before the case was made; that the tables are
     newer. The next `analyze` sees these.
     """
