@@ -425,17 +425,12 @@ def _tied_by(view: View) -> list[str]:
     cell = use.cluster[entry[counted]] * kinds + use.kind[entry[counted]]
     number = np.bincount(cell, minlength=view.count * kinds).reshape(view.count, kinds)
     rank = sorted(range(kinds), key=lambda k: (kind_of(view.graph.kinds[k]).chance_bits, view.graph.kinds[k]))
-    titles = [kind_of(k).title for k in view.graph.kinds]
     sentences = []
     for size, row in zip(view.size.tolist(), number.tolist(), strict=True):
-        parts = [f"{row[k]} {titles[k] if row[k] == 1 else _plural(titles[k])}" for k in rank if row[k]][:_KINDS_NAMED]
+        parts = [kind_of(view.graph.kinds[k]).counted(row[k]) for k in rank if row[k]][:_KINDS_NAMED]
         joined = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
         sentences.append(f"{size} accounts share {joined or 'identifiers that others use as well'}.")
     return sentences
-
-
-def _plural(title: str) -> str:
-    return title + ("es" if title.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def _uncapitalised(sentence: str) -> str:
