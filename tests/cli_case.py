@@ -7,13 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from click.testing import CliRunner, Result
 
 from hydragraph.case import REPORT, Case, write_case
 from hydragraph.schema import OUTPUT
+from hydragraph_cli.main import cli
 
 START = dt.datetime(2026, 2, 1, tzinfo=dt.UTC)
 CARD = "411111aaaabbbbccccdddd4242"
 EVIL = "=evil\x1b]52;c;ZXZpbA==\x07\x9b31m\u202e[link=http://x]\r\n"
+
+
+def invoke(*args: str) -> Result:
+    """What a command says and how it ends."""
+    return CliRunner().invoke(cli, args)
+
+
+def ok(*args: str) -> str:
+    """What a command that must succeed writes to stdout."""
+    result = invoke(*args)
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 def row(**cells: Any) -> dict[str, Any]:

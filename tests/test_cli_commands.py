@@ -14,12 +14,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 import hydragraph as hg
-from cli_case import CARD, EVIL, make_case, make_empty_case, row, rows
+from cli_case import CARD, EVIL, invoke, make_case, make_empty_case, ok, row, rows
 from hydragraph.schema import INPUT, OUTPUT
-from hydragraph_cli.main import cli
 
 DANGEROUS = {"\x1b", "\x9b", "\x07", "\u202e", "\r"}
 
@@ -37,16 +35,6 @@ def evil_case(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def empty_case(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_empty_case(tmp_path_factory.mktemp("cli") / "empty").path)
-
-
-def invoke(*args: str) -> Result:
-    return CliRunner().invoke(cli, args)
-
-
-def ok(*args: str) -> str:
-    result = invoke(*args)
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 Watched = Callable[..., list[dict[str, Any]]]

@@ -11,25 +11,14 @@ from typing import Any
 
 import jsonschema
 import pytest
-from click.testing import CliRunner, Result
 
 import hydragraph as hg
+from cli_case import invoke, ok
 from docs_made import ROOT
 from hydragraph import editors
 from hydragraph.loaders.mapping import Entry, read_mapping
 from hydragraph.schema import INPUT
 from hydragraph.settings import ORIGINS, Settings, read_settings, settings_template, trace_settings
-from hydragraph_cli.main import cli
-
-
-def invoke(*args: str) -> Result:
-    return CliRunner().invoke(cli, args)
-
-
-def ok(*args: str) -> str:
-    result = invoke(*args)
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 def file(folder: Path, text: str) -> Path:

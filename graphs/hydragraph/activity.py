@@ -92,8 +92,6 @@ class Activity:
         return out
 
     def _together(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
-        from scipy.special import gammainc
-
         first, last = self._span
         start, stop = np.maximum(first[a], first[b]), np.minimum(last[a], last[b])
         days = np.maximum((stop - start) / _DAY, 0) + 1.0
@@ -111,7 +109,7 @@ class Activity:
                 periods = (stop - start) // period
                 elsewhere = (_common(timetable, a, b) - n) / np.maximum(periods, 1)
                 mean = np.maximum(mean, np.where(periods > 0, elsewhere, 0.0))
-            p = gammainc(np.maximum(n, 1), np.maximum(mean, 1e-12))
+            p = poisson_tail(n.astype(np.int64), mean)
             bits = np.where(n >= 2, -2 - 0.5 * np.log2(np.maximum(p, 1e-300)), 0.0)
             best = np.maximum(best, bits)
         return np.clip(best, 0.0, MOST_BITS).round(3)
@@ -198,7 +196,7 @@ class Activity:
         burst = spread(low, high - low)
         at = row[to[pair]]
         cell = at * span + window[burst] + 4
-        around = sum((_at(cells, begun, cell + lag) for lag in (-3, -2, 2, 3)), np.zeros(len(cell), np.int64)) / 4
+        around = _around(cells, begun, cell)
         usual_then = np.maximum(smooth[at, window[burst] % _QUARTERS], around + 1 / days)
         ratio = (_at(cells, begun, cell) + 1 / days) / usual_then
         milli = np.round(np.minimum(np.log2((1 + ratio) / 2), _ONE_BURST) * 1000)
@@ -226,7 +224,7 @@ class Activity:
 
         if not len(cells):
             return np.zeros(len(group))
-        around = sum((_at(cells, number, begin + lag) for lag in (-3, -2, 2, 3)), np.zeros(len(begin), np.int64)) / 4
+        around = _around(cells, number, begin)
         cell = of * _QUARTERS + window % _QUARTERS
         daily = (np.bincount(cell)[cell] - 1) / days
         ratio = (_at(cells, number, begin) - 1 + _FEW) / (np.maximum(around, daily) + _FEW)
@@ -413,6 +411,11 @@ def _at(cells: NDArray[np.int64], number: NDArray[np.int64], cell: NDArray[np.in
     at = np.minimum(np.searchsorted(cells, cell), len(cells) - 1)
     found: NDArray[np.int64] = np.where(cells[at] == cell, number[at], 0)
     return found
+
+
+def _around(cells: NDArray[np.int64], number: NDArray[np.int64], cell: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean number half an hour and three quarters before and after each cell."""
+    return sum((_at(cells, number, cell + lag) for lag in (-3, -2, 2, 3)), np.zeros(len(cell), np.int64)) / 4
 
 
 _WEEK = np.repeat([7 / 5, 7 / 2], 24)

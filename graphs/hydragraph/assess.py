@@ -331,7 +331,7 @@ def assess(
     hypotheses = _HYPOTHESES
     levels = _levels(view, measured)
     by_signal = _by_signal(levels)
-    likelihood, discerned = likelihoods(view, measured)
+    likelihood, discerned = _combined(view.count, levels, by_signal)
     loose = np.zeros(view.count, bool) if group_shares is None else view.clusters.loose
     shares = estimated_shares(likelihood[discerned & ~loose])
     probable = posterior(likelihood, shares if group_shares is None else np.where(loose[:, None], group_shares, shares))
@@ -372,8 +372,14 @@ def likelihoods(view: View, measured: Mapping[str, Measured]) -> tuple[NDArray[n
     """log2 P(signals | hypothesis) for each cluster (rows) and hypothesis (columns, the coordinated one first), and whether
     any signal that can tell innocent groups from one controller applies to the cluster."""
     levels = _levels(view, measured)
-    found = sum(_by_signal(levels).values(), np.zeros((view.count, len(_HYPOTHESES))))
-    discerned = np.zeros(view.count, bool)
+    return _combined(view.count, levels, _by_signal(levels))
+
+
+def _combined(
+    count: int, levels: Mapping[str, NDArray[np.int64]], by_signal: Mapping[str, NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    found = sum(by_signal.values(), np.zeros((count, len(_HYPOTHESES))))
+    discerned = np.zeros(count, bool)
     for signal in _DISCERNING & set(levels):
         discerned |= levels[signal] >= 0
     return found, discerned

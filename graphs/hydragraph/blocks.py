@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.grouping import modularity_parts
+from hydragraph.grouping import in_small, modularity_parts
 from hydragraph.joining import joined
 
 BROAD = 3.0
@@ -48,9 +48,7 @@ def find_blocks(
     blocks. Time O(links of broad accounts).
     Not checked: rings whose members keep no common time, and pools of ranges that 257 or more broad accounts use.
     """
-    size = np.bincount(label[label >= 0], minlength=1)
-    free = (label < 0) | (size[np.maximum(label, 0)] <= large)
-    block, held = _in_waves(find_pools(graph, free), activity)
+    block, held = _in_waves(find_pools(graph, (label < 0) | in_small(label, large)), activity)
     found = np.unique(block[block >= 0])
     x, y = (found[i] for i in np.triu_indices(len(found), 1))
     together = activity.in_step(block, x, y) >= ONE_RING

@@ -6,6 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def in_small(label: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+    """Which accounts are in a cluster of at most `most` accounts; label: -1 for none; shape of label."""
+    size = np.bincount(label[label >= 0], minlength=1)
+    found: NDArray[np.bool_] = (label >= 0) & (size[np.maximum(label, 0)] <= most)
+    return found
+
+
 def connected(nodes: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number of the connected component of each of `nodes` nodes; edges a, b."""
     from scipy.sparse import coo_array

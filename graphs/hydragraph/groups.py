@@ -20,7 +20,7 @@ from hydragraph.chance import ByChance
 from hydragraph.communities import Clusters, Cut
 from hydragraph.constraints import Pairs, left_out
 from hydragraph.evidence import Evidence
-from hydragraph.grouping import connected, renumber
+from hydragraph.grouping import connected, in_small, renumber
 from hydragraph.joining import SMALL_CORE
 from hydragraph.runs import changes
 from hydragraph.settings import Settings
@@ -76,8 +76,7 @@ def find_groups(
     Not checked: rings of fewer than 6 accounts, and those whose members have no place or template in common.
     """
     label = clusters.label
-    size = np.bincount(label[label >= 0], minlength=1)
-    free = (label < 0) | (size[np.maximum(label, 0)] <= SMALL_CORE)
+    free = (label < 0) | in_small(label, SMALL_CORE)
     if pairs is not None:
         free &= pairs.together < 0
     group = strongholds(graph, free)
@@ -138,8 +137,7 @@ def strongholds(graph: BipartiteGraph, free: NDArray[np.bool_]) -> NDArray[np.in
     account, hold = account[order], hold[order]
     first = changes(account)
     out[account[first]] = hold[first]
-    size = np.bincount(out[out >= 0], minlength=len(names))
-    return np.where((out >= 0) & (size[np.maximum(out, 0)] >= SMALLEST_GROUP), out, -1)
+    return np.where(in_small(out, SMALLEST_GROUP - 1), -1, out)
 
 
 def _alike(account: NDArray[np.int64], column: NDArray[np.int64], accounts: int, columns: int) -> NDArray[np.int64]:
@@ -223,5 +221,4 @@ def _common(graph: BipartiteGraph, pool: NDArray[np.int64]) -> NDArray[np.int64]
     for members in (np.flatnonzero(pool == c) for c in np.unique(pool[pool >= 0]).tolist()):
         share = common[members] / held[members]
         out[members[share < _USUAL * np.median(share)]] = -1
-    size = np.bincount(out[out >= 0], minlength=1)
-    return np.where((out >= 0) & (size[np.maximum(out, 0)] >= SMALLEST_GROUP), out, -1)
+    return np.where(in_small(out, SMALLEST_GROUP - 1), -1, out)

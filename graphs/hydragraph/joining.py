@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.evidence import Evidence
-from hydragraph.grouping import connected
+from hydragraph.grouping import connected, in_small
 from hydragraph.identifiers import is_circumstantial
 from hydragraph.runs import changes, spread
 
@@ -112,8 +112,7 @@ def join_in_waves(label: NDArray[np.int64], activity: Activity) -> NDArray[np.in
     cores = int(label.max(initial=-1)) + 1
     if cores < 2:
         return label
-    size = np.bincount(label[label >= 0], minlength=cores)
-    small = np.where((label >= 0) & (size[label] <= SMALL_CORE), label, -1)
+    small = np.where(in_small(label, SMALL_CORE), label, -1)
     a, b, bits = activity.waves_in_common(small, FEWEST_WAVES)
     together = bits >= 2 * np.log2(cores) + MERGE_MARGIN
     return joined(label, a[together], b[together])
@@ -274,7 +273,7 @@ def attach(
         return label, gained
     given = label
     size = np.bincount(label[label >= 0], minlength=clusters)
-    small = (label >= 0) & (size[label] <= SMALL_CORE)
+    small = in_small(label, SMALL_CORE)
     # a small core goes by the code of its first member
     unit = np.arange(len(label))
     if small.any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hydragraph.signals.payer import most_in_one_organisation
 from hydragraph.signals.signal import Measured, Signal
 from hydragraph.signals.view import View
 
@@ -22,15 +23,10 @@ def _centre(view: View) -> Measured | None:
     counts = able[use.identifier]
     most = np.zeros(view.count)
     np.maximum.at(most, use.cluster[counts], use.inside[counts])
-    org = view.graph.accounts["org_id"].rank("dense").fill_null(0).to_numpy().astype(np.int64)
-    label = view.clusters.label
-    named = (label >= 0) & (org > 0)
-    orgs = int(org.max(initial=0)) + 1
-    pair, number = np.unique(label[named] * orgs + org[named], return_counts=True)
-    np.maximum.at(most, pair // orgs, number)
+    most = np.maximum(most, most_in_one_organisation(view))
     if not most.any():
         return None
-    widest = float(view.graph.degree[able].max(initial=0)) / len(label)
+    widest = float(view.graph.degree[able].max(initial=0)) / view.graph.accounts.height
     return Measured(np.where(most > 0, most / np.maximum(view.size, 1), np.nan), widest)
 
 

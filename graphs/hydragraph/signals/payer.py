@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hydragraph.signals.signal import Measured, Signal
 from hydragraph.signals.view import View
@@ -40,17 +41,24 @@ ONE_PAYER = Signal(
 )
 
 
+def most_in_one_organisation(view: View) -> NDArray[np.int64]:
+    """Members of each cluster that name its most common organisation, shape (clusters,)."""
+    code = view.graph.accounts["org_id"].rank("dense").fill_null(0).to_numpy().astype(np.int64)
+    label = view.clusters.label
+    named = (label >= 0) & (code > 0)
+    codes = int(code.max(initial=0)) + 1
+    pair, number = np.unique(label[named] * codes + code[named], return_counts=True)
+    most = np.zeros(view.count, np.int64)
+    np.maximum.at(most, pair // codes, number)
+    return most
+
+
 def _one_organisation(view: View) -> Measured | None:
     org = view.graph.accounts["org_id"]
     if org.null_count() == org.len():
         return None
-    code = org.rank("dense").fill_null(0).to_numpy().astype(np.int64)
-    label = view.clusters.label
-    known = (label >= 0) & (code > 0)
-    pair, number = np.unique(label[known] * (int(code.max()) + 1) + code[known], return_counts=True)
-    most = np.zeros(view.count)
-    np.maximum.at(most, pair // (int(code.max()) + 1), number)
-    return Measured(most / np.maximum(view.size, 1), float(np.bincount(code[code > 0]).max()) / len(code))
+    largest = int(org.drop_nulls().value_counts()["count"].max())  # type: ignore[arg-type]
+    return Measured(most_in_one_organisation(view) / np.maximum(view.size, 1), largest / len(org))
 
 
 ONE_ORGANISATION = Signal(
