@@ -164,6 +164,15 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
             yield from ((f"{name} {inner}", command.commands[inner]) for inner in sorted(command.commands))
 
 
+def understand(name: str, words: list[str]) -> None:
+    """Parse the words after a command's name as the command line does; click.UsageError for what it does not know.
+
+    Below the whole command line, for click remembers in a command the help options of the first context it was in.
+    """
+    parent = click.Context(main.cli, info_name="hydragraph", **main.cli.context_settings)
+    dict(every_command())[name].make_context(name, words, parent=parent)
+
+
 def commands() -> str:
     """Every command with its short help."""
     rows = []

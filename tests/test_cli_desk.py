@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 import hydragraph as hg
 from cli_case import make_case, make_empty_case
-from docs_made import every_command
+from docs_made import every_command, understand
 from hydragraph.schema import EVENTS
 from hydragraph_cli.main import COMMANDS, cli
 from hydragraph_cli.options import ClusterId
@@ -61,7 +61,7 @@ def test_every_example_is_a_command_that_is_understood(name: str, monkeypatch: p
         words = list(itertools.takewhile(lambda word: word not in ("<", ">", "|"), shlex.split(line)))[1:]
         of = " ".join(words[:2]) if " ".join(words[:2]) in EVERY else words[0]
         with CliRunner().isolation(input="acct-1\n"):
-            EVERY[of].make_context(of, words[len(of.split()) :])  # raises for what it does not know
+            understand(of, words[len(of.split()) :])  # raises for what it does not know
 
 
 def test_the_examples_show_the_options_that_a_command_is_for() -> None:

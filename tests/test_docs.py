@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import make_docs
-from docs_made import COMMANDS, LIBRARY, ROOT, every_command
+from docs_made import COMMANDS, LIBRARY, ROOT, every_command, understand
 from hydragraph.identifiers import KINDS
 from hydragraph.signals import SIGNALS
 from hydragraph.worlds.scenarios import INNOCENTS, SCENARIOS
@@ -163,7 +163,7 @@ def test_commands_and_their_options_exist(name: str) -> None:
             rest = words[len(name.split()) :]
             with CliRunner().isolation(input="acct-1\n"):  # `-` is read at once
                 if rest:
-                    known[name].make_context(name, rest)
+                    understand(name, rest)
         except (KeyError, click.UsageError) as error:
             wrong.append(f"{line}: {error}")
 
