@@ -119,6 +119,16 @@ def test_a_child_begins_after_its_parents_end_and_within_thirty_days() -> None:
         assert "old-5" not in {a for a, _ in found}
 
 
+def test_who_was_closed_before_anything_is_known_took_no_place() -> None:
+    # six accounts send requests only after their ban, as those of others begin: each after its own, and after other bans
+    lived: dict[str, Life] = {**RING, **AFTER}
+    lived |= {f"late-{i}": (110.0 + 40 * i, 90.0 + 40 * i, "banned") for i in range(6)}
+    graph = living(graph_of({("template", "t"): lived}), lived)
+    found = named(graph, find_lineage(graph, one_cluster(graph).label, idle(graph)))
+    assert len(found) == 6
+    assert {child for _, child in found} == set(AFTER)
+
+
 def test_an_identifier_of_two_tells_whose_place_was_taken() -> None:
     # two accounts are closed at one moment, two begin after it: time cannot tell them apart, the cards can
     lived: dict[str, Life] = {**RING, **AFTER}
@@ -258,6 +268,13 @@ def test_a_forest_in_time_inside_clusters(drawn: tuple[BipartiteGraph, Clusters]
     assert len(set(found.parent.tolist())) == len(found.parent)
     assert len(set(found.child.tolist())) == len(found.child)
     assert (begin[found.child] > end[found.parent]).all()
+    before = dict(zip(found.child.tolist(), found.parent.tolist(), strict=True))
+    for account in before:
+        seen = {account}
+        while account in before:
+            account = before[account]
+            assert account not in seen
+            seen.add(account)
     assert (found.gap == begin[found.child] - end[found.parent]).all()
     assert (clusters.label[found.child] == clusters.label[found.parent]).all()
     assert (clusters.label[found.parent] >= 0).all()

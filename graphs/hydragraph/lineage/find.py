@@ -25,7 +25,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Lineage:
-    """Replacements, sorted by parent; all arrays have shape (replacements,). Nobody is parent or child twice.
+    """Replacements, sorted by parent; all arrays have shape (replacements,). Nobody is parent or child twice, nor comes
+    before itself.
 
     parent, child: account codes; the child's first activity is later than the parent's closing. bits: log2 odds that
     the child took this parent's place over that neither was replaced nor took any. probability: that it took the place
@@ -48,8 +49,9 @@ def find_lineage(graph: BipartiteGraph, label: Ints, activity: Activity) -> Line
 
     label: number of each account's cluster, -1 for none, shape (accounts,).
     May be replaced: a member with closed_at, unless its close_reason is the holder's own will (`voluntary`). May take
-    its place: a member whose first activity lies after it, by at most 30 days; the 32 latest closings before it are
-    looked at, and all those with which it shares an identifier that at most 12 members use.
+    its place: a member whose first activity lies after it, by at most 30 days, and before its own closing, if there is
+    one; the 32 latest closings before it are looked at, and all those with which it shares an identifier that at most 12
+    members use.
 
     For a closed account a, and b that begins g hours later, the odds of "b replaced a" over "b came by itself and a was
     not replaced" are
