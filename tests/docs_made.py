@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from hydragraph import assess, schema, settings
 from hydragraph.addresses import BAD_PORT, BAD_PREFIX, LEADING_ZERO, SEVERAL
 from hydragraph.identifiers import KINDS, UNKNOWN_CHANCE_BITS, mask_value
-from hydragraph.loaders import columns, files, lines
+from hydragraph.loaders import card_columns, columns, files, lines
 from hydragraph.signals import SIGNALS
 from hydragraph.worlds import innocent, scenarios
 from hydragraph_cli import main
@@ -100,7 +100,7 @@ def reasons() -> str:
     of_values = (
         columns.NO_VALUE, columns.NOT_TIME, columns.FAR_TIME, columns.NOT_COUNT, columns.NOT_ADDRESS, LEADING_ZERO,
         SEVERAL, BAD_PREFIX, BAD_PORT, columns.DECIMAL, columns.NOT_PLAIN, columns.WRONG_TYPE, columns.NOT_UTF8,
-        columns.NUL,
+        columns.NUL, card_columns.CARD,
     )  # fmt: skip
     rows = [("a value", reason) for reason in of_values] + [("the whole row", r) for r in lines.ROW_FAULTS]
     return table(("what cannot be read", "reason given"), rows)

@@ -21,8 +21,8 @@ LIBRARY = ROOT / "graphs" / "hydragraph"
 COMMANDS = ROOT / "cli" / "hydragraph_cli"
 
 ORDER = (
-    "errors", "memory", "runs", "tails", "settings", "schema", "naming", "addresses", "identifiers", "known", "loaders",
-    "editors",
+    "errors", "memory", "runs", "tails", "settings", "schema", "naming", "card_numbers", "addresses", "identifiers", "known",
+    "loaders", "editors",
     "bipartite", "coding", "links", "activity", "hours", "limits", "meshes", "evidence", "ties", "grouping", "constraints",
     "joining", "blocks", "communities", "stability", "chance", "signals", "assess", "groups", "lineage", "takedown",
     "explain", "decisions", "cards", "case", "tracking", "review", "watching", "report", "exports", "worlds",

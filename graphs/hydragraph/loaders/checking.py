@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from hydragraph.identifiers import IP_RANGE, address_ranges, canonical_kind
+from hydragraph.loaders.card_columns import CARD, Place, few_card_numbers, may_hold, shaped
 from hydragraph.loaders.columns import (
     BLANK,
     NO_VALUE,
@@ -35,18 +36,20 @@ _DOUBTFUL = r"^(?:[\[{]|true$|false$|-?[0-9]{20,}$|-?[0-9]+\.[0-9]+$|-?[0-9.]+[e
 @dataclass(frozen=True)
 class Known:
     """What only the whole table can tell: addresses that cannot be read, kinds (as the source writes them) that are
-    refused as evidence, and kinds of links that are address ranges."""
+    refused as evidence, kinds of links that are address ranges, and texts that look like card numbers, by place."""
 
     unreadable: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     ranges: tuple[str, ...] = ()
+    cards: tuple[tuple[Place, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
 class Survey:
     """What one pass over a part found. faults: rows by (column, reason), column '' for the whole row; aside: kept rows
     that are left out; blanks: texts that are to be null, by column; filled: columns that hold any value; doubtful:
-    polars may have misread JSON; odd: addresses that need a closer look; kinds: spellings of the kinds of evidence."""
+    polars may have misread JSON; odd: addresses that need a closer look; kinds: spellings of the kinds of evidence; shaped:
+    texts of the shape of card numbers, see `card_columns.shaped`."""
 
     rows: int
     faults: Mapping[tuple[str, str], int]
@@ -56,6 +59,7 @@ class Survey:
     doubtful: bool = False
     odd: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
     kinds: tuple[str, ...] = ()
+    shaped: Mapping[Place, tuple[pl.Series, int]] = field(default_factory=dict)
 
     @property
     def rejected(self) -> int:
@@ -70,7 +74,8 @@ def survey(part: Part, known: Known) -> Survey:
         return Survey(0, {})
     readings, faults, aside, odd = _readings(part), _faults(part, known), _aside(part, known), _odd(part, known)
     frame = _values(part, readings)
-    wanted = {"rows": pl.len(), "doubt": _doubt(readings, faults).any()}
+    digits = [d for r in readings if (d := may_hold(part.feed.table, r, part.dtypes[r.name])) is not None]
+    wanted = {"rows": pl.len(), "doubt": pl.any_horizontal(_doubt(readings, faults), *digits).any()}
     if aside is not None:
         wanted["aside"] = aside.sum()
     if odd is not None:
@@ -84,7 +89,9 @@ def survey(part: Part, known: Known) -> Survey:
             wanted["doubtful"] = _doubtful(part).any()
     found = part.collect(frame.select(**wanted), check=True)
     counts: dict[int, int] = {}
+    cards: dict[Place, tuple[pl.Series, int]] = {}
     if found["doubt"][0]:
+        cards = shaped(part, frame)
         code = pl.col(_CODE)
         frame = frame.with_columns(first_fault(faults).alias(_CODE))
         closer = {"faulty": code.count()}
@@ -108,6 +115,7 @@ def survey(part: Part, known: Known) -> Survey:
         doubtful=bool(number("doubtful")),
         odd=found["odd"].explode(empty_as_null=False) if odd is not None else nothing,
         kinds=tuple(sorted(found["kinds"].explode(empty_as_null=False))) if "kinds" in found.columns else (),
+        shaped=cards,
     )
 
 
@@ -135,6 +143,7 @@ def learn(surveys: Iterable[Survey], known: Known, settings: Settings) -> Known:
         unreadable=tuple(unreadable),
         refused=tuple(refused),
         ranges=tuple(k for k in kinds if canonical_kind(k) == IP_RANGE and k not in refused),
+        cards=few_card_numbers(surveys),
     )
 
 
@@ -210,6 +219,8 @@ def _faults(part: Part, known: Known) -> list[tuple[str, str, pl.Expr]]:
         reading = readings.get(column.name)
         if reading is not None:
             faults += [(column.name, why, condition) for why, condition in reading.faults]
+            cards = [_card(part, *place) for place in known.cards if place[0][0] == column.name]
+            faults += [(column.name, CARD, pl.any_horizontal(cards))] if cards else []
             if odd is not None and column.name in ("ip", "cidr", "value"):
                 value, where = odd
                 unreadable = value.is_in(known.unreadable) & where
@@ -217,6 +228,12 @@ def _faults(part: Part, known: Known) -> list[tuple[str, str, pl.Expr]]:
         elif column.required and column.name not in part.feed.constant and not _optional(part, column.name):
             faults.append((column.name, NO_VALUE, pl.lit(True)))
     return faults
+
+
+def _card(part: Part, place: Place, texts: tuple[str, ...]) -> pl.Expr:
+    column, kind = place
+    here = pl.col(value_of(column)).is_in(texts).fill_null(False)
+    return here if kind is None else here & (pl.col("kind").cast(pl.String) == kind).fill_null(False)
 
 
 def _odd(part: Part, known: Known) -> tuple[pl.Expr, pl.Expr] | None:

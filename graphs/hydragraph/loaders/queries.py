@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from hydragraph.errors import InputRefused
+from hydragraph.loaders.card_columns import refuse_before_writing
 from hydragraph.loaders.databases import look_at
 from hydragraph.loaders.files import Feed, File
 from hydragraph.loaders.scan import Part, Scratch, columns_of, texts_of
@@ -56,6 +57,7 @@ def fetch(part: Part, scratch: Scratch) -> tuple[Part, int, str]:
     size, number, sums = 0, 0, np.zeros(4, np.uint64)
 
     def write(rows: pl.DataFrame) -> None:
+        refuse_before_writing(part.feed.table, rows, texts_of(part.feed.table), first=not written)
         if part.careful:
             rows = rows.with_columns(pl.lit(None, pl.Int64).alias(ROW), pl.lit(None, pl.String).alias(FAULT))
         written.append(folder / f"{len(written)}.parquet")

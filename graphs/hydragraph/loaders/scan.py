@@ -123,7 +123,7 @@ def open_carefully(part: Part, scratch: Scratch) -> Part:
     head = part.head
     assert head is not None
     theirs = columns_of(part.feed, head.columns) if part.file.format == "csv" else dict(part.columns)
-    written = rewrite(part.file, head, theirs, texts_of(part.feed.table), scratch.folder())
+    written = rewrite(part.feed.table, part.file, head, theirs, texts_of(part.feed.table), scratch.folder())
     return replace(
         part,
         raw=pl.scan_parquet(written, glob=False),

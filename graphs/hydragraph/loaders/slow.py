@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from hydragraph.loaders.card_columns import refuse_before_writing
 from hydragraph.loaders.columns import DECIMAL, MARK, NOT_PLAIN, NOT_UTF8
 from hydragraph.loaders.files import File
 from hydragraph.loaders.heads import Head
@@ -31,12 +32,12 @@ Row = list[str | None] | str
 """Values in column order, or the fault of the whole row."""
 
 
-def rewrite(file: File, head: Head, columns: Mapping[str, str], texts: set[str], into: Path) -> list[Path]:
+def rewrite(table: str, file: File, head: Head, columns: Mapping[str, str], texts: set[str], into: Path) -> list[Path]:
     """Write the rows of a CSV or NDJSON file to Parquet files in the folder `into`; at least one.
 
     columns: canonical name -> name in the file. texts: the canonical columns that hold text, not times or counts.
     The files have `columns` as String, ROW (Int64, the first data row is 1) and FAULT (String, null: none).
-    Raises InputRefused when the file cannot be read to its end.
+    Raises InputRefused when the file cannot be read to its end, or holds card numbers, before these are written.
     """
     text = read_lines(file, head.eol)
     rows = _csv_rows(text, head, columns) if file.format == "csv" else _json_rows(text, columns, texts)
@@ -47,7 +48,9 @@ def rewrite(file: File, head: Head, columns: Mapping[str, str], texts: set[str],
 
     def flush() -> None:
         path = into / f"{len(written)}.parquet"
-        pl.DataFrame(batch, schema=schema, orient="row").write_parquet(path, compression="lz4")
+        rows = pl.DataFrame(batch, schema=schema, orient="row")
+        refuse_before_writing(table, rows, texts, first=not written)
+        rows.write_parquet(path, compression="lz4")
         written.append(path)
         batch.clear()
 

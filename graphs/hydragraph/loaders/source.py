@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from hydragraph.errors import InputRefused
+from hydragraph.loaders.card_columns import refuse_card_numbers, refuse_in_unread
 from hydragraph.loaders.checking import Known, Survey, kept, learn, rejects, survey
 from hydragraph.loaders.files import Feed, File, find_feeds
 from hydragraph.loaders.queries import fetch, open_query
@@ -146,9 +147,12 @@ def _read(
             for part in ([open_query(feed, scratch)] if feed.query else [open_part(feed, file) for file in feed.files])
         ]
         _check_columns(table, mine, parts)
+        for part in parts:
+            refuse_in_unread(part)
         fetched = [fetch(part, scratch) if part.reader else (part, 0, "") for part in parts]
         parts = [part for part, _, _ in fetched]
         parts, found, known = _survey_all(parts, scratch, settings)
+        refuse_card_numbers(table, found)
         rows[table] = _count(table, found, settings)
         rejected += [rejects(p, known, s) for p, s in zip(parts, found, strict=True)]
         seen = {c for p, s in zip(parts, found, strict=True) for c in (*p.seen, *s.filled, *p.feed.constant)}
@@ -277,8 +281,11 @@ def _notes(table: str, parts: Sequence[Part], found: Sequence[Survey], known: Kn
     unread = {n for p in parts for n in p.unread}
     personal = {n for n in unread if refused_word(n)}
     notes = []
+    named = {n for n in unread - personal if _is_name(n)}
     if unread - personal:
-        notes.append(f"{table}: columns not read, because they are not declared: {_listed(sorted(unread - personal))}.")
+        odd = len(unread - personal - named)
+        said = [_listed(sorted(named))] * bool(named) + [f"{odd} whose names look like values"] * bool(odd)
+        notes.append(f"{table}: columns not read, because they are not declared: {' and '.join(said)}.")
     if personal:
         notes.append(f"{table}: columns that say who people are, never read: {_listed(sorted(personal))}.")
     refused = sum(s.aside for p, s in zip(parts, found, strict=True) if "kind" in p.columns)

@@ -1,0 +1,153 @@
+"""Card numbers in a source: found in any column of text, refused with the whole source, never repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from hydragraph.card_numbers import MAYBE, MOST_BY_CHANCE, SHAPE, Found, judge, looks_like_card
+from hydragraph.errors import InputRefused
+from hydragraph.identifiers import KINDS, canonical_kind
+from hydragraph.loaders.columns import Reading, value_of
+from hydragraph.loaders.lines import csv_records, json_records, read_lines
+from hydragraph.schema import INPUT
+
+if TYPE_CHECKING:
+    from hydragraph.loaders.checking import Survey
+    from hydragraph.loaders.scan import Part
+
+CARD = "what looks like a card number"
+"""Why a row is rejected in a column that holds one or two of them among much else."""
+
+UNREAD_ROWS = 1_000
+"""Rows at the beginning of a file in which columns that are not read are looked at."""
+
+_NO_TEXT = ("time", "count")
+
+Place = tuple[str, str | None]
+"""A column, and of `links` the kind as the source writes it."""
+
+
+def may_hold(table: str, reading: Reading, dtype: pl.DataType) -> pl.Expr | None:
+    """Whether a text of this column may be a card number, found quickly; None where `reading.doubt` says so already, and
+    for times and counts."""
+    if reading.doubt is not None or INPUT[table].column(reading.name).type in _NO_TEXT:
+        return None
+    if dtype.is_integer():
+        return (pl.col(reading.name) >= 10**12).fill_null(False)
+    return pl.col(value_of(reading.name)).str.contains(MAYBE).fill_null(False)
+
+
+def shaped(part: Part, frame: pl.LazyFrame) -> dict[Place, tuple[pl.Series, int]]:
+    """Distinct texts of the shape of card numbers, and how many distinct values there are, by place; only of places that
+    hold a text that may be one. frame: with `value_of` the columns of text."""
+    declared = INPUT[part.feed.table].columns
+    columns = [c.name for c in declared if c.name in part.columns and c.type not in _NO_TEXT]
+    maybe = {c: pl.col(value_of(c)).str.contains(MAYBE) for c in columns}
+    any_ = part.collect(frame.select(m.any().alias(c) for c, m in maybe.items()))
+    found: dict[Place, tuple[pl.Series, int]] = {}
+    for column in (c for c in columns if any_[c][0]):
+        value = pl.col(value_of(column))
+        kind = pl.col("kind").cast(pl.String) if _by_kind(part, column) else pl.lit(None, pl.String)
+        rows = frame.select(kind=kind, value=value)
+        texts = part.collect(rows.filter(pl.col("value").str.contains(SHAPE)).unique())
+        values = part.collect(rows.group_by("kind").agg(pl.col("value").n_unique()))
+        number = dict(values.iter_rows())
+        for (of,), group in sorted(texts.group_by("kind"), key=lambda g: str(g[0])):
+            found[column, of] = group["value"].sort(), number.get(of, 0)
+    return found
+
+
+def _by_kind(part: Part, column: str) -> bool:
+    return part.feed.table == "links" and column == "value" and "kind" in part.columns
+
+
+def gathered(surveys: Iterable[Survey]) -> dict[Place, tuple[pl.Series, Found]]:
+    """The texts that look like card numbers, and what their place holds in all parts of a table together."""
+    together: dict[Place, tuple[list[pl.Series], int]] = {}
+    for survey in surveys:
+        for place, (texts, values) in survey.shaped.items():
+            held, most = together.get(place, ([], 0))
+            together[place] = [*held, texts], max(most, values)
+    found = {}
+    for place, (parts, values) in together.items():
+        texts = pl.concat(parts).unique().sort()
+        found[place] = texts.filter(looks_like_card(texts)), judge(texts, max(values, len(texts)))
+    return found
+
+
+def refuse_card_numbers(table: str, surveys: Iterable[Survey]) -> None:
+    """Raise InputRefused if a column of the table holds card numbers."""
+    for (column, kind), (_, found) in sorted(gathered(surveys).items(), key=str):
+        if found.refused:
+            raise refusal(table, column, found, kind)
+
+
+def few_card_numbers(surveys: Iterable[Survey]) -> tuple[tuple[Place, tuple[str, ...]], ...]:
+    """The texts whose rows are rejected: too few for a refusal, in columns where nearly nothing else has their shape."""
+    found = gathered(surveys).items()
+    return tuple((p, tuple(texts)) for p, (texts, of) in sorted(found, key=str) if of.doubtful and not of.refused)
+
+
+def refuse_before_writing(table: str, rows: pl.DataFrame, texts: Collection[str], *, first: bool) -> None:
+    """Raise InputRefused if rows that are about to be written to a temporary file hold card numbers. first: nothing of the
+    file was written before; of later rows there may be too few to judge by shares."""
+    for column in sorted(set(texts) & set(rows.columns)):
+        if rows.schema[column] != pl.String and not rows.schema[column].is_integer():
+            continue
+        by_kind = table == "links" and column == "value" and "kind" in rows.columns
+        kinds = rows["kind"].cast(pl.String).unique().sort() if by_kind else [None]
+        for kind in kinds:
+            some = rows.filter(pl.col("kind").cast(pl.String).eq_missing(kind)) if by_kind else rows
+            found = judge(some[column].cast(pl.String))
+            if found.refused and (first or found.alike > MOST_BY_CHANCE):
+                raise refusal(table, column, found, kind)
+
+
+def refuse_in_unread(part: Part) -> None:
+    """Raise InputRefused if a column that is not read holds card numbers at the beginning of the file."""
+    unread = [name for name in part.unread if name]
+    if part.reader is not None or not unread:
+        return
+    for name, cells in _unread_cells(part, unread).items():
+        texts = {c for c in cells if isinstance(c, str)}
+        found = judge(pl.Series([t for t in texts if t.isascii()], dtype=pl.String), len(texts))
+        if found.refused:
+            # the name may itself be a value, in a file without a header
+            plain = name if name.isidentifier() and sum(map(str.isdigit, name)) < 4 else "that is not read"
+            raise refusal(part.feed.table, plain, found, None)
+
+
+def _unread_cells(part: Part, unread: Sequence[str]) -> Mapping[str, list[Any]]:
+    if part.head is None:
+        schema = part.raw.collect_schema()
+        wanted = [n for n in unread if schema[n] == pl.String or schema[n].is_integer()]
+        rows = part.collect(part.raw.select(pl.col(wanted).cast(pl.String)).head(UNREAD_ROWS))
+        return rows.to_dict(as_series=False)
+    lines = read_lines(part.file, part.head.eol)
+    if part.file.format == "ndjson":
+        objects = [r for r in islice(json_records(lines), UNREAD_ROWS) if isinstance(r, dict)]
+        return {n: [_plain(r.get(n)) for r in objects] for n in unread}
+    places = [(n, part.head.columns.index(n)) for n in unread]
+    records = [r for r in islice(csv_records(lines, part.head.separator), 1, UNREAD_ROWS) if isinstance(r, list)]
+    return {n: [r[i] for r in records if i < len(r)] for n, i in places}
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def refusal(table: str, column: str, found: Found, kind: str | None) -> InputRefused:
+    """The sentence, without a value; of kinds only those that everybody knows are named."""
+    known = kind is not None and canonical_kind(kind) in KINDS
+    of = f" of kind {canonical_kind(str(kind))}" if known else ""
+    number = "a value that looks like a card number"
+    if found.alike > 1:
+        number = f"{found.alike:,} values that look like card numbers"
+    return InputRefused(
+        f"{table}: column {column} holds {number}{of}; give tokens or keyed hashes instead, to which the last four digits"
+        " may be added"
+    )
