@@ -147,6 +147,7 @@ def _headline(rows: Sequence[Row]) -> str:
         ("parents named right", lambda r: with_interval(r.found, "lineage_precision", "parents")),
         ("parents found", lambda r: with_interval(r.found, "lineage_recall", "parents")),
         ("in the same ring", lambda r: with_interval(r.found, "lineage_same_ring", "parents")),
+        ("singled out rightly", lambda r: _pooled_share(r, "lineage_singled_out", "parents")),
         ("parents identifiable", lambda r: _pooled_share(r, "lineage_identifiable", "parents")),
         ("of these found", lambda r: _pooled_share(r, "lineage_identifiable_recall", "parents")),
         ("seconds", lambda r: f"{max(run.seconds for run in r.runs):.0f}"),
@@ -423,10 +424,12 @@ def _definitions() -> str:
             "- ROC area and average precision: of the score of an account's cluster, 0 outside clusters.",
             "- Parents named right: of the successors for which a closed account is named; parents found: of all successors"
             " of an account in the world; in the same ring: of the named pairs with an account of a ring, those inside one.",
-            "- Parents identifiable: successors that share a telling identifier of at most 64 accounts with their true"
-            " parent and, among the accounts of the ring closed in the 30 days before, with nobody else. Only where half is"
-            " handed on do successors go on with a card, device, phone or proxy of the closed account; elsewhere they draw"
-            " from the ring's pool like everybody in it, and mostly only time and the place in the rota can tell.",
+            "- Singled out: of the successors whose telling identifiers of at most 64 accounts are shared with one account"
+            " of the ring closed in the 30 days before, and no other, those whose parent it is. Only where half is handed on"
+            " do successors go on with a card, device, phone or proxy of the closed account; elsewhere they draw from the"
+            " ring's pool like everybody in it, and what they share with a closed account is mostly an accident.",
+            "- Parents identifiable: those singled out rightly, in rings where at least half of all singled out are. In the"
+            " others identifiers tell nothing, and only time and the place in the rota can.",
             "- Intervals: Wilson's for shares of rings, clusters and groups. For all else a bootstrap: rings are drawn as"
             f" wholes, all other accounts with the cluster they were found in or alone, {RESAMPLES:,} times. There, a figure"
             " that no account contradicts has an interval of no width: what never occurred cannot be drawn.",

@@ -36,8 +36,33 @@ def test_parents_that_could_be_known() -> None:
     found = hg.evaluate(case, truth)
 
     assert found.value("lineage_recall", "parents") == 1.0
+    assert lineage_counts(found)["lineage_singled_out"] == (1, 1)
     assert found.value("lineage_identifiable", "parents") == 1 / 2
     assert found.value("lineage_identifiable_recall", "parents") == 1.0
+
+
+def test_where_members_draw_from_a_pool_an_identifier_tells_no_parent() -> None:
+    # each of b1, b2, b3 shares a card with one closed account: in ring r this is the parent of b1 alone, in s of b1 and b2
+    for ring, parents, identifiable in (("r", "a1 a4 a4", 0), ("s", "a1 a2 a4", 2)):
+        names = ["a1", "a2", "a3", "a4", "b1", "b2", "b3"]
+        case = case_of({"k": ("coordinated", 1.0, names)}, (), [("a1", "b1"), ("a3", "b3")])
+        day = pl.datetime(2026, 1, 1, time_zone="UTC")
+        closed = pl.col("account_id").str.starts_with("a")
+        case._held["accounts"] = case.accounts.with_columns(
+            first_seen=pl.when(closed).then(day).otherwise(day + pl.duration(days=20)).cast(pl.Datetime("us", "UTC")),
+            closed_at=pl.when(closed).then(day + pl.duration(days=15)).cast(pl.Datetime("us", "UTC")),
+        )
+        rows = [(f"{who}{i}", "payment", f"c{i}", 2) for i in (1, 2, 3) for who in "ab"]
+        links = pl.DataFrame(rows, schema=["account_id", "kind", "value", "accounts"], orient="row")
+        case._held["links"] = pl.concat([case.links.clear(), links], how="diagonal_relaxed").select(case.links.columns)
+        of = dict(zip(["b1", "b2", "b3"], parents.split(), strict=True))
+        found = hg.evaluate(case, truth_of([(a, 1, ring, of.get(a)) for a in names], "cluster", "parent"))
+
+        counts = lineage_counts(found)
+        assert counts["lineage_singled_out"] == (identifiable or 1, 3)
+        assert counts["lineage_identifiable"] == (identifiable, 3)
+        # of b1 and b2 the case names the parent of b1; in r there is none to find
+        assert counts["lineage_identifiable_recall"] == ((1, 2) if identifiable else (None, None))
 
 
 def test_a_case_that_names_no_parent_leaves_lineage_unknown() -> None:

@@ -75,7 +75,8 @@ def command(
       lineage_precision    named parents that are right
       lineage_recall       children in the data whose parent is named right
       lineage_same_ring    named pairs within one ring
-      lineage_identifiable children whose own things single out the parent
+      lineage_singled_out  closed accounts singled out by own things, rightly
+      lineage_identifiable children whose own things tell the parent
       lineage_identifiable_recall  those of them whose parent is named right
 
     \b

@@ -53,7 +53,7 @@ _ORDER = (
     "precision", "recall", "f1", "false_positive_rate", "clusters_right", "rings_found", "rings_whole", "rings_split",
     "rings_merged", "innocent_groups_accused", "roc_auc", "average_precision", "pairwise_precision", "pairwise_recall",
     "pairwise_f1", "b_cubed_precision", "b_cubed_recall", "b_cubed_f1", "lineage_precision", "lineage_recall",
-    "lineage_same_ring", "lineage_identifiable", "lineage_identifiable_recall",
+    "lineage_same_ring", "lineage_singled_out", "lineage_identifiable", "lineage_identifiable_recall",
 )  # fmt: skip
 _NO_COUNTS = (None, None)
 _OF = (*AT, GROUPS, SCORE, ANY, EVERY, PARENTS)

@@ -26,6 +26,7 @@ _SHARES = {
     "lineage_precision": ("right", "named"),
     "lineage_recall": ("right", "child"),
     "lineage_same_ring": ("same_ring", "in_ring"),
+    "lineage_singled_out": ("fits", "singled"),
     "lineage_identifiable": ("identifiable", "child"),
     "lineage_identifiable_recall": ("told", "identifiable"),
 }
@@ -39,9 +40,10 @@ def lineage(case: Case, labelled: pl.DataFrame, truth: Truth, *, resamples: int,
     parent is known, or who are labelled innocent and so replaced nobody. recall: of the labelled accounts with a true
     parent in the case. same_ring: of the named pairs of which one is in a ring, those of which both are in the same;
     only pairs of which both have a label, and a ring where they are coordinated.
-    identifiable: children that share identifiers of their own with the true parent and no other, see `singled_out`, of
-    the labelled accounts with a true parent in the case; identifiable_recall: of these, parents named right. Not known,
-    and null, when the case names no parent at all, or when the truth gives none and is not complete.
+    singled_out: of the children whose own identifiers single out one closed account, those whose true parent it is: how
+    far identifiers alone can be trusted. identifiable: children whose own identifiers tell the true parent, see
+    `singled_out`, of the labelled accounts with a true parent in the case; identifiable_recall: of these, parents named
+    right. Not known, and null, when the case names no parent at all, or when the truth gives none and is not complete.
     """
     keys: tuple[Key, ...] = tuple((measure, PARENTS) for measure in _SHARES)
     named = case.lineage.select(account_id="child", named="parent").unique("account_id", keep="none")
@@ -59,7 +61,7 @@ def lineage(case: Case, labelled: pl.DataFrame, truth: Truth, *, resamples: int,
         .join(in_case, on="parent", how="left")
         .join(ring_of, on="named", how="left")
         .join(own, on="account_id", how="left")
-        .with_columns(pl.col("in_case", "identifiable", "placed_named").fill_null(False))
+        .with_columns(pl.col("in_case", "singled", "fits", "identifiable", "placed_named").fill_null(False))
         .select(
             unit=pl.coalesce("ring", "found", "account_id"),
             right=right,
@@ -67,6 +69,8 @@ def lineage(case: Case, labelled: pl.DataFrame, truth: Truth, *, resamples: int,
             child=pl.col("in_case"),
             same_ring=(pl.col("ring") == pl.col("ring_of_named")).fill_null(False),
             in_ring=pl.col("named").is_not_null() & some_ring & _placed() & pl.col("placed_named"),
+            singled=pl.col("in_case") & pl.col("singled"),
+            fits=pl.col("in_case") & pl.col("fits"),
             identifiable=pl.col("in_case") & pl.col("identifiable"),
             told=pl.col("in_case") & pl.col("identifiable") & right,
         )
@@ -103,11 +107,14 @@ def _placed() -> pl.Expr:
 
 
 def singled_out(case: Case, labelled: pl.DataFrame) -> pl.DataFrame:
-    """Accounts of true rings whose own identifiers single out the true parent: account_id, identifiable (True).
+    """Accounts of true rings whose own identifiers single out one closed account: account_id, singled (True), fits (it is
+    the true parent) and identifiable.
 
     An identifier of a telling kind that at most 64 accounts use singles out an account when it is the only one of the
-    ring that used it and was closed in the 30 days before the child began. The parent is identifiable when it is
-    singled out and nobody else is. Accounts outside the clusters of the case have no links there and are not.
+    ring that used it and was closed in the 30 days before the child began. All of a child's identifiers that single out
+    anybody must agree. Where members draw from a common pool such an agreement is an accident: the parent is identifiable
+    only in a ring in which those singled out are the true parents of at least half of the children who single out
+    anybody. Accounts outside the clusters of the case have no links there and single out nobody.
     """
     times = case.accounts.select("account_id", "first_seen", "closed_at")
     members = (
@@ -128,11 +135,16 @@ def singled_out(case: Case, labelled: pl.DataFrame) -> pl.DataFrame:
     return (
         children.join(closed, on=["ring", "kind", "value"])
         .filter((before > pl.duration()) & (before <= pl.duration(days=LONGEST_DAYS)))
-        .group_by("account_id", "kind", "value")
+        .group_by("account_id", "ring", "kind", "value")
         .agg(pl.col("candidate", "parent").first(), others=pl.len() - 1)
         .filter(others=0)
-        .group_by("account_id")
-        .agg(identifiable=(pl.col("candidate") == pl.col("parent")).all())
-        .filter("identifiable")
+        .group_by("account_id", "ring")
+        .agg(pl.col("candidate", "parent").first(), several=pl.col("candidate").n_unique() > 1)
+        .filter(~pl.col("several"))
+        .with_columns(singled=pl.lit(True), fits=pl.col("candidate") == pl.col("parent"))
+        .select(
+            "account_id", "singled", "fits",
+            identifiable=pl.col("fits") & (2 * pl.col("fits").sum().over("ring") >= pl.len().over("ring")),
+        )
         .sort("account_id")
-    )
+    )  # fmt: skip
