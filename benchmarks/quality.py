@@ -67,6 +67,9 @@ CURVES: dict[str, tuple[str, tuple[float, ...]]] = {
 MODES = tuple((mode, amount) for mode in ("random", "biased", "hijacked") for amount in (0.25, 0.5, 1.0))
 """FRAUDAR's three ways to hide: further requests per request of a ring account, or accounts taken over per account."""
 
+WITHOUT_RING = 10
+"""Worlds without a ring are as many, of the first seed and those that follow it, unless they are large."""
+
 Say = Callable[[str], None]
 
 
@@ -83,7 +86,8 @@ def gather(
         for kind, given in KINDS.items():
             if (size > LARGE and kind in NOT_LARGE) or (size < min(60_000, max(sizes)) and kind != "every tactic"):
                 continue
-            worlds = [World(accounts=size, seed=seed, **given) for seed in used]  # type: ignore[arg-type]
+            several = range(seeds[0], seeds[0] + WITHOUT_RING) if kind == "no ring" and size <= LARGE else used
+            worlds = [World(accounts=size, seed=seed, **given) for seed in several]  # type: ignore[arg-type]
             first = worlds[0] if size == near and kind in ABLATED else None
             runs = [measured(world, say, ablated=world == first) for world in worlds]
             rows.append(Row(f"{size:,}, {kind}", runs, pooled(runs)))

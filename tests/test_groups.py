@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.chance import ByChance
 from hydragraph.communities import Clusters, Cut, renumber
 from hydragraph.evidence import weigh
-from hydragraph.groups import SMALLEST_GROUP, find_groups, strongholds
+from hydragraph.groups import HOSTS, SMALLEST_GROUP, find_groups, guests, strongholds
 from hydragraph.settings import Settings
 
 RANGE = "ip_range"
@@ -126,6 +128,79 @@ def test_clusters_keep_what_they_are_and_groups_get_numbers_in_order(monkeypatch
     among = found.among(ByChance(np.array([7.0, 8.0, 9.0]), np.array([0.5, 0.6, 0.7])))
     assert among.expected.tolist() == [0.0, 8.0, 0.0]
     assert among.beyond.tolist() == [1.0, 0.6, 1.0]
+
+
+def ring_and_guests(hosts: int = HOSTS, strangers_there: int = 0) -> tuple[BipartiteGraph, Clusters]:
+    """A cluster a whose members use two exits, six guests g who do so half of the time, and six neighbours n of one exit."""
+    ring, visitors, neighbours, more = (
+        people(name, k) for name, k in (("a", hosts), ("g", 6), ("n", 6), ("z", strangers_there))
+    )
+    uses = {(RANGE, "v"): [*ring, *visitors, *neighbours, *more], (RANGE, "w"): [*ring, *visitors, *more]}
+    uses |= {(RANGE, f"home of {g}"): [g] for g in [*visitors, *more]}
+    often = {(g, f"home of {g}"): 2 for g in visitors} | {(z, f"home of {z}"): 9 for z in more}
+    graph = graph_of(uses, often=often)
+    names = graph.accounts["account_id"].to_list()
+    return graph, no_clusters(graph, [0 if n[0] == "a" else -1 for n in names])
+
+
+def guests_of(graph: BipartiteGraph, clusters: Clusters) -> set[str]:
+    of = guests(graph, clusters.label, clusters.label < 0)
+    assert set(of.tolist()) <= {-1, 0}
+    return {graph.accounts["account_id"][i] for i in np.flatnonzero(of == 0).tolist()}
+
+
+def test_guests_work_at_several_places_of_a_cluster_and_neighbours_at_one() -> None:
+    assert guests_of(*ring_and_guests()) == set(people("g", 6))
+
+
+def test_a_cluster_is_host_where_eight_of_its_members_and_a_fifth_of_the_users_are() -> None:
+    assert HOSTS == 8
+    assert guests_of(*ring_and_guests(hosts=7)) == set()
+    # with 20 strangers the members are 8 of the 40 users of v; with 21 they are host at w alone, which is one place
+    assert guests_of(*ring_and_guests(strangers_there=20)) == set(people("g", 6))
+    assert guests_of(*ring_and_guests(strangers_there=21)) == set()
+
+
+def test_fewer_than_half_of_the_requests_make_no_guest() -> None:
+    graph, clusters = ring_and_guests()
+    seldom = graph.links.with_columns(count=graph.links["count"].replace(2, 3))
+    assert guests_of(BipartiteGraph(graph.accounts, graph.identifiers, seldom), clusters) == set()
+
+
+@pytest.mark.parametrize(("score", "attached"), [(0.9, True), (0.89, False)])
+def test_guests_who_look_coordinated_are_attached(
+    score: float, attached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, clusters = ring_and_guests()
+    # scored are the guests, and without them the neighbours and, if they stay free, they themselves
+    asked: list[list[int]] = []
+
+    def scores(*args: Any) -> Any:
+        asked.append(np.bincount(args[3][args[3] >= 0]).tolist())
+        return np.array([score if len(asked) == 1 else 0.0] * len(asked[-1])), np.full(3, 1 / 3)
+
+    monkeypatch.setattr(groups, "_scores", scores)
+    found = find_groups(graph, weigh(graph, Settings()), clusters, silent(graph), Settings()).clusters
+    names = graph.accounts["account_id"].to_list()
+    assert asked[0] == [6]
+    assert {n[0] for n, c in zip(names, found.label.tolist(), strict=True) if c == 0} == (
+        {"a", "g"} if attached else {"a"}
+    )
+    assert {n[0] for n, c in zip(names, found.core.tolist(), strict=True) if c} == {"a"}
+    assert set(found.bits[[n[0] == "g" for n in names]].tolist()) == {0.0}
+    assert (found.breaks.tolist(), found.cut.ties.tolist()) == ([20.0], [1])
+
+
+def test_guests_come_before_their_hosts_and_the_numbers_stay_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, _ = ring_and_guests()
+    names = graph.accounts["account_id"].to_list()
+    # a pair of neighbours is a cluster of its own, between hosts and guests; one of the hosts comes last
+    label = np.array([1 if n in ("n0", "n1") else 0 if n[0] == "a" else -1 for n in names])
+    clusters = no_clusters(graph, label.tolist())
+    clusters.breaks[:] = [20.0, 7.0]
+    joined = groups._joined(clusters, np.where([n == "n0" for n in names], 0, -1))
+    assert joined.label.tolist() == [0 if n[0] == "a" or n == "n0" else -1 for n in names]
+    assert joined.breaks.tolist() == [20.0]  # the pair has lost one and is none
 
 
 def test_without_groups_the_clusters_stay_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

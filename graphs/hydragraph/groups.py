@@ -2,7 +2,8 @@
 
 Accounts that do most of their work from the same few address ranges, or with the same few templates, are a group; so are
 offices, campuses and carriers, which are most of what is found. Nothing but how a group behaves can tell them apart, so
-all of them are assessed, and those that look innocent are no clusters.
+all of them are assessed, and those that look innocent are no clusters. The same holds for the guests of a cluster, who
+work where it works: the rest of the ring, or customers of the proxy service that it uses, too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydragraph.activity import Activity
-from hydragraph.assess import REVIEW_AT, estimated_shares, likelihoods, posterior
+from hydragraph.assess import COORDINATED_AT, REVIEW_AT, estimated_shares, likelihoods, posterior
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.blocks import find_pools
 from hydragraph.chance import ByChance
@@ -22,7 +23,7 @@ from hydragraph.constraints import Pairs, left_out
 from hydragraph.evidence import Evidence
 from hydragraph.grouping import connected, in_small, renumber
 from hydragraph.joining import SMALL_CORE
-from hydragraph.runs import changes
+from hydragraph.runs import changes, spread
 from hydragraph.settings import Settings
 from hydragraph.signals import look, measure
 
@@ -32,6 +33,12 @@ SMALLEST_GROUP = 6
 POOL_SURE = 0.85
 """A group that has but a pool of ranges in common is believed no further: customers of one proxy service share its pool."""
 
+HOSTS = 8
+"""Members of a cluster, at least, who use an identifier for others to be its guests there."""
+
+_HOST_SHARE = 0.2
+_GUEST_OF = 2
+_ROUNDS = 4
 _USUAL = 0.75
 _KINDS = ("ip_range", "template")
 _PART = 50_000
@@ -65,7 +72,11 @@ def find_groups(
     settings: Settings,
     pairs: Pairs | None = None,
 ) -> Groups:
-    """Add to the clusters the groups that look coordinated.
+    """Add to the clusters their guests who look coordinated, and the groups that do.
+
+    Guests (`guests`) are measured by the signals and weighed by the hypotheses, those of one cluster together and without
+    it; they are attached to the cluster when the coordinated hypothesis has at least 0.9. That is repeated while any are, at
+    most 4 times: a cluster that has become whole holds more of its places. Their own bits are 0.
 
     Groups are formed of accounts outside clusters of more than 5: those of one stronghold (`strongholds`), and of the
     others those broad ones that share a pool of ranges (blocks.py). Each is measured by the signals and weighed by the
@@ -75,10 +86,9 @@ def find_groups(
     pairs: accounts that must be with others are in no group, and of accounts that must not be together one stays.
     Not checked: rings of fewer than 6 accounts, and those whose members have no place or template in common.
     """
+    clusters = _with_guests(graph, evidence, clusters, activity, pairs)
     label = clusters.label
-    free = (label < 0) | in_small(label, SMALL_CORE)
-    if pairs is not None:
-        free &= pairs.together < 0
+    free = _free(label, pairs)
     group = strongholds(graph, free)
     pool = _common(graph, find_pools(graph, (label < 0) & (group < 0)))
     group = renumber(np.where(pool >= 0, int(group.max(initial=-1)) + 1 + pool, group))
@@ -103,6 +113,93 @@ def find_groups(
     if not kept.any():
         return none
     return _added(clusters, np.where(kept[group] & (group >= 0), group, -1), expected, beyond, shares)
+
+
+def _free(label: NDArray[np.int64], pairs: Pairs | None) -> NDArray[np.bool_]:
+    """Accounts that may go to a group: those outside clusters of more than 5, unless they must be with others."""
+    free = (label < 0) | in_small(label, SMALL_CORE)
+    return free if pairs is None else free & (pairs.together < 0)
+
+
+def _with_guests(
+    graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, activity: Activity, pairs: Pairs | None
+) -> Clusters:
+    """The clusters with those of their guests who look coordinated."""
+    for _ in range(_ROUNDS):
+        label = clusters.label
+        of = guests(graph, label, _free(label, pairs))
+        if of.max(initial=-1) < 0:
+            break
+        group = renumber(of)
+        found, _ = _scores(graph, evidence, activity, group, None)
+        joins = (group >= 0) & (found >= COORDINATED_AT)[group]
+        if pairs is not None:
+            joins &= ~left_out(np.where(joins, of, label), np.where(joins, -1, label), pairs)
+        if not joins.any():
+            break
+        clusters = _joined(clusters, np.where(joins, of, -1))
+    return clusters
+
+
+def guests(graph: BipartiteGraph, label: NDArray[np.int64], free: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Number of the cluster of which each of the `free` accounts is a guest, -1 for none; shape (accounts,).
+
+    A cluster of more than 5 accounts is host at the address ranges and templates that at least 8 of its members use, and
+    that these are at least a fifth of the users of. Its guests use at least two of them, and do at least half of their
+    requests of one kind there: at a single one they may just be at home. Who could be a guest of several is one where that
+    share is largest. Guests of one cluster are at least 6.
+    """
+    links, out = graph.links, np.full(len(label), -1, np.int64)
+    account, identifier = (links[c].to_numpy().astype(np.int64) for c in ("account", "identifier"))
+    codes = [k for k, name in enumerate(graph.kinds) if name in _KINDS]
+    kind, count = graph.kind_code[identifier], int(label.max(initial=-1)) + 1
+    of_kind = np.isin(kind, codes) & ~graph.passing
+    host = np.where(free, -1, label)
+    inside = of_kind & (host[account] >= 0)
+    place, members = np.unique(identifier[inside] * count + host[account[inside]], return_counts=True)
+    place = place[(members >= HOSTS) & (members >= _HOST_SHARE * graph.degree[place // max(count, 1)])]
+    if not len(place):
+        return out
+    # each link of a free account to such an identifier, once for each cluster that is host there
+    at = np.flatnonzero(of_kind & free[account])
+    v, cluster = np.divmod(place, count)
+    low, high = (np.searchsorted(v, identifier[at], side) for side in ("left", "right"))
+    row = np.repeat(at, high - low)
+    pairs, of, number = np.unique(
+        account[row] * count + cluster[spread(low, high - low)], return_inverse=True, return_counts=True
+    )
+    who, cluster = np.divmod(pairs, count)
+    uses, share = np.maximum(links["count"].fill_null(1).to_numpy(), 1), np.zeros(len(pairs), np.int64)
+    for k in codes:
+        this, all_of = kind[row] == k, np.flatnonzero(of_kind & (kind == k))
+        there = np.bincount(of[this], weights=uses[row[this]], minlength=len(pairs))
+        total = np.bincount(account[all_of], weights=uses[all_of], minlength=len(label))[who]
+        share = np.maximum(share, np.rint(there / np.maximum(total, 1) * _WHOLE).astype(np.int64))
+    keep = (share >= _HALF) & (number >= _GUEST_OF)
+    who, cluster, share = who[keep], cluster[keep], share[keep]
+    order = np.lexsort((cluster, -share, who))
+    first = order[changes(who[order])]
+    out[who[first]] = cluster[first]
+    return np.where(in_small(out, SMALLEST_GROUP - 1), -1, out)
+
+
+def _joined(clusters: Clusters, of: NDArray[np.int64]) -> Clusters:
+    """The clusters with the guests in `of` attached; small cores whose members they were lose them."""
+    moved = of >= 0
+    label, old = _numbered(np.where(moved, of, clusters.label))
+    cut = Cut(clusters.cut.smaller[old], clusters.cut.larger[old], clusters.cut.ties[old])
+    bits = np.where(moved | (label < 0), 0.0, clusters.bits)
+    return Clusters(
+        label, clusters.core & ~moved & (label >= 0), bits, clusters.breaks[old], clusters.strength[old], cut
+    )
+
+
+def _numbered(label: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Labels numbered anew (grouping.renumber), and the number that each of these had."""
+    new = renumber(label)
+    old = np.zeros(int(new.max(initial=-1)) + 1, np.int64)
+    old[new[new >= 0]] = label[new >= 0]
+    return new, old
 
 
 def strongholds(graph: BipartiteGraph, free: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -179,10 +276,7 @@ def _added(
 ) -> Groups:
     """The clusters with the groups as further cores, whole; a small core whose members go to a group loses them."""
     own = len(clusters.breaks)
-    label = np.where(group >= 0, own + group, clusters.label)
-    new = renumber(label)
-    old = np.zeros(int(new.max()) + 1, np.int64)
-    old[new[new >= 0]] = label[new >= 0]
+    new, old = _numbered(np.where(group >= 0, own + group, clusters.label))
     kept, at = old < own, np.minimum(old, max(own - 1, 0))
 
     def taken(values: NDArray[np.int64]) -> NDArray[np.int64]:
