@@ -457,6 +457,26 @@ def test_watching_heeds_them(source: Path, tmp_path: Path) -> None:
     assert found.notes[-1].startswith("allow list: 1 identifiers of the source are set aside")
 
 
+def test_who_must_be_with_a_member_attaches(source: Path, tmp_path: Path) -> None:
+    """new1, new2 and new6 share nothing with anybody, new3 the card and device of the first cluster."""
+    pairs = pairs_of("new1 must a", "new2 must new3", "new4 must new5", "new6 must x", "x must e")
+    case = hg.analyze(source, tmp_path / "case", constraints=pairs)
+    shared = ["new3,payment,one", "new3,device,d-one"]
+    rows = [*shared, *(f"new{i},device,own-{i}" for i in (1, 2, 4, 5, 6))]
+    since = source_of(tmp_path / "since", links="account_id,kind,value\n" + "\n".join(rows))
+    found = hg.watch(case, since, assessments=["explained", "review", "coordinated"])
+    first, second = (ids_of(case)[name] for name in ("abcd", "efg"))
+    said = found.attached.select("account_id", "cluster_id", "membership", pl.col("bits") > 0, "because").rows()
+    also = "constraints put it together with another"
+    assert sorted(said) == [
+        ("new1", first, "core", False, also),
+        ("new2", first, "core", False, also),
+        ("new3", first, "core", True, f"shares 1 payment instrument and 1 device; {also}"),
+        ("new6", second, "core", False, also),
+    ]
+    assert found.counts["unattached"] == 2
+
+
 def test_from_the_command_line(source: Path, tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("account_a;account_b;relation\nh;i;cannot\n")
     (tmp_path / "own.csv").write_text("kind,value\ncard,one\n")

@@ -306,9 +306,32 @@ def ties(*rows: tuple[int, int, float]) -> Ties:
 def test_an_account_goes_where_the_weakest_tie_is_strongest() -> None:
     """0 and 1 are the clusters 0 and 1. 2 is tied to the first by 3 bits; to the second by way of 3, with 5 and 4 bits."""
     known = np.array([0, 1, -1, -1, -1, -1, -1])
-    found = _by_ties(known, 2, ties((0, 2, 3.0), (2, 3, 5.0), (1, 3, 4.0), (5, 6, 9.0)))
+    found = _by_ties(known, 2, ties((0, 2, 3.0), (2, 3, 5.0), (1, 3, 4.0), (5, 6, 9.0)), np.full(len(known), -1))
     # 4 has no tie; 5 and 6 only each other
     assert found.tolist() == [0, 1, 1, 1, -1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        # 3 must be with 0, and 4, which no tie holds, with 2, who stays with 3; 5 and 6 must be together: a new core
+        ([0, -1, 1, 0, 1, 2, 2], [0, 1, 0, 0, 0, 2, 2]),
+        # with one member of each of two clusters: the first; 5 with 0 whatever its tie to 6
+        ([0, 0, -1, 0, -1, 0, -1], [0, 1, 0, 0, -1, 0, 0]),
+        # 2 and 1 are tied weakest and must be together: 2 and 3 stay there
+        ([-1, 0, 0, -1, -1, -1, -1], [0, 1, 1, 1, -1, -1, -1]),
+    ],
+)
+def test_who_must_be_together_goes_as_one(groups: list[int], expected: list[int]) -> None:
+    known = np.array([0, 1, -1, -1, -1, -1, -1])
+    rows = [(0, 2, 3.0), (1, 2, 0.5), (2, 3, 5.0), (1, 3, 4.0)]
+    rows += [] if groups[5] == groups[6] else [(5, 6, 9.0)]
+    assert _by_ties(known, 2, ties(*rows), np.array(groups)).tolist() == expected
+
+
+def test_a_weak_tie_beside_what_must_be_takes_nothing_away() -> None:
+    rows = ties((0, 2, 0.5), (1, 2, 9.0))
+    assert _by_ties(np.array([0, 1, -1]), 2, rows, np.array([0, -1, 0])).tolist() == [0, 1, 0]
 
 
 @st.composite
@@ -326,7 +349,7 @@ def test_strongest_paths_against_a_slow_search(drawn: tuple[list[int], list[tupl
     known, rows = drawn
     if not rows:
         return
-    found = _by_ties(np.array(known), 3, ties(*rows)).tolist()
+    found = _by_ties(np.array(known), 3, ties(*rows), np.full(len(known), -1)).tolist()
     for account, label in enumerate(known):
         if label >= 0:
             assert found[account] == label

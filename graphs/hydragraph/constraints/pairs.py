@@ -78,6 +78,14 @@ def coded_pairs(
     return None if nothing else found, said
 
 
+def belonging(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Which accounts of `pairs` must be in one cluster, by way of others as well: account_id and group, sorted."""
+    must = pairs.filter(relation=MUST)
+    names = pl.concat([must["account_a"], must["account_b"]]).unique().sort().alias("account_id")
+    part = connected(len(names), *(_codes(must[end], names) for end in ("account_a", "account_b")))
+    return names.to_frame().with_columns(group=pl.Series(part, dtype=pl.Int64))
+
+
 def _codes(names: pl.Series, among: pl.Series) -> Ints:
     """Position of each name among others, -1 for none."""
     coded = among.to_frame("name").with_row_index("code")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hydragraph.activity import Activity, read_activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import Case
+from hydragraph.constraints import PAIRS, belonging
 from hydragraph.errors import NotACase
 from hydragraph.evidence import KNOWN_SHARED_BITS, TOGETHER_BITS, Evidence, weigh
 from hydragraph.identifiers import is_circumstantial
@@ -48,13 +49,20 @@ class Newer:
     ids: list[str]
 
 
-def newer(case: Case, watched: Sequence[str], source: BipartiteGraph, requests: pl.DataFrame) -> Newer:
+def newer(
+    case: Case,
+    watched: Sequence[str],
+    source: BipartiteGraph,
+    requests: pl.DataFrame,
+    pairs: pl.DataFrame | None = None,
+) -> Newer:
     """A case and the graph and requests of newer tables (links.read_links), put together around the `watched` clusters.
 
     Of the newer tables' accounts in no cluster those come near that use an identifier of a telling kind, or two of any
     kind, which members of watched clusters use as well: one of at most 512 accounts, or of which these members are a
-    twentieth; and who shares a telling identifier of at most 64 accounts with somebody near. Nobody else could be tied
-    or attached to them, but for single address ranges with bursts begun together. Of all other clusters there is what
+    twentieth; who shares a telling identifier of at most 64 accounts with somebody near; and who by `pairs` (as in
+    constraints.Constraints) must be with somebody near, or with such a member. Nobody else could be tied or attached to
+    them, but for single address ranges with bursts begun together. Of all other clusters there is what
     their members share with those who come near, who may belong there.
     Raises NotACase when the manifest lacks the calibration.
     """
@@ -68,7 +76,7 @@ def newer(case: Case, watched: Sequence[str], source: BipartiteGraph, requests: 
         for frame in (case.accounts, members, mine)
     )
     of_mine = case.links.join(mine, on="account_id", how="semi")
-    near = _near(source, of_mine, ~known, member, seen)
+    near = _near(source, of_mine, ~known, member, seen, *_bound(source, mine, pairs))
     account, identifier = (source.links[c].to_numpy() for c in ("account", "identifier"))
     used = np.zeros(source.identifiers.height, bool)
     used[identifier[near[account]]] = True
@@ -130,27 +138,39 @@ def newer(case: Case, watched: Sequence[str], source: BipartiteGraph, requests: 
     )
 
 
-def _near(source: BipartiteGraph, of_mine: pl.DataFrame, fresh: Flags, member: Flags, seen: Flags) -> Flags:
+def _bound(source: BipartiteGraph, mine: pl.DataFrame, pairs: pl.DataFrame | None) -> tuple[Ints, Ints]:
+    """For each account of the newer tables the group of those that must be together, -1: none; and the groups that hold a
+    member of a watched cluster."""
+    groups = belonging(pl.DataFrame(schema=PAIRS) if pairs is None else pairs)
+    group = _codes(source.accounts.select("account_id"), groups, "group").fill_null(-1).to_numpy()
+    return group, groups.join(mine, on="account_id", how="semi")["group"].unique().to_numpy()
+
+
+def _near(
+    source: BipartiteGraph, of_mine: pl.DataFrame, fresh: Flags, member: Flags, seen: Flags, group: Ints, held: Ints
+) -> Flags:
     """Which accounts of the newer tables come near, see `newer`; shape (accounts,). of_mine: the case's links of members of
-    watched clusters. fresh, member, seen: not in the case; in a cluster of it; in a watched one."""
+    watched clusters. fresh, member, seen: not in the case; in a cluster of it; in a watched one. group, held: see
+    `_bound`."""
     account, identifier = (source.links[c].to_numpy() for c in ("account", "identifier"))
     size = source.identifiers.height
     then = source.identifiers.select(_KEY).with_row_index("identifier").join(
         of_mine.group_by(_KEY).agg(users=pl.len(), accounts=pl.col("accounts").max()), on=_KEY
     )  # fmt: skip
-    total, held = (np.bincount(identifier[of[account]], minlength=size) for of in (fresh, seen))
+    total, inside = (np.bincount(identifier[of[account]], minlength=size) for of in (fresh, seen))
     total[then["identifier"].to_numpy()] += then["accounts"].to_numpy()
-    held[then["identifier"].to_numpy()] += then["users"].to_numpy()
-    speaks = (held > 0) & ((total <= WIDE) | (held >= _HELD * total))
+    inside[then["identifier"].to_numpy()] += then["users"].to_numpy()
+    speaks = (inside > 0) & ((total <= WIDE) | (inside >= _HELD * total))
     telling = np.array([not is_circumstantial(k) for k in source.kinds], bool)[source.kind_code]
     any_kind, tells = (np.bincount(account[of[identifier]], minlength=len(fresh)) for of in (speaks, speaks & telling))
-    near = ~member & ((tells > 0) | (any_kind > 1))
+    near = ~member & ((tells > 0) | (any_kind > 1) | np.isin(group, held))
     narrow = telling & (source.degree > 1) & (source.degree <= NARROW)
     while True:
         reached = np.zeros(size, bool)
         reached[identifier[near[account]]] = True
         more = near.copy()
         more[account[(reached & narrow)[identifier]]] = True
+        more |= (group >= 0) & np.isin(group, group[near])
         more &= ~member
         if (more == near).all():
             return near

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from hydragraph.case import LEADS, Case, open_case
 from hydragraph.constraints import coded_pairs, held_constraints, set_aside
+from hydragraph.hiding import hide, refuse_another_key
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.lineage import find_lineage, hours_in_words, lineage_table
 from hydragraph.links import read_links
 from hydragraph.loaders import open_source
+from hydragraph.pseudonyms import Key, read_key
 from hydragraph.review import CLEARED, foreseen, still_cleared
 from hydragraph.settings import Settings
 from hydragraph.watching.joins import Joined, join
@@ -31,8 +33,8 @@ class Watched:
 
     attached: a row an account that attaches to a watched cluster, by cluster, the strongest first: cluster_id, assessment
     (of the cluster), account_id, new (whether the case does not know it), membership (core: ties of at least 2 to 1 hold
-    it there; attached), bits, synchrony_bits (by which it begins to work when the members do), because (what it shares, in
-    words), created_at, first_seen, closed_at.
+    it there, or constraints; attached), bits, synchrony_bits (by which it begins to work when the members do), because
+    (what it shares, in words), created_at, first_seen, closed_at.
     identifiers: what speaks for each, worth most first: cluster_id, account_id, kind, value, bits, members (of the case's
     cluster that use it by now), others (that attach and use it), accounts (all that use it).
     regrown: a row a closed account whose successor attaches, columns as in lineage.parquet and closed_at of the parent.
@@ -79,6 +81,7 @@ def watch(
     settings: Settings | None = None,
     assessments: Sequence[str] = LEADS,
     clusters: Sequence[str] = (),
+    pseudonymise: str | Path | Key | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Watched:
     """Which accounts of newer tables attach to the clusters of a case, and which closed members have a successor there.
@@ -86,8 +89,8 @@ def watch(
     source, mapping: as for `analyze`, with what has come since the case was made: new accounts, closings, keys,
     instruments, links and events. settings: how to read it; those of the case if not given. assessments: clusters
     assessed so are watched, and confirmed ones; never those that a person called innocent, unless something opened them
-    again. clusters: ids, or beginnings of them, of the only clusters to be watched, whatever was decided. progress:
-    called with the name of each stage as it starts.
+    again. clusters: ids, or beginnings of them, of the only clusters to be watched, whatever was decided. pseudonymise:
+    the key of a case with pseudonyms. progress: called with the name of each stage as it starts.
 
     Members of the case's clusters and the accounts that come near them form one small graph, weighed by the calibration
     of the case (newer.newer), in which these accounts join clusters by the rules of an analysis (joins.join). Successors
@@ -100,17 +103,22 @@ def watch(
     tell = progress or (lambda stage: None)
     case = case if isinstance(case, Case) else open_case(case)
     settings = settings or case.settings
+    key = None if pseudonymise is None else read_key(pseudonymise)
+    refuse_another_key(case.manifest, key)
     watched = _watched(case, assessments, clusters)
     tell("read")
-    opened = open_source(source, mapping=mapping, settings=settings)
+    opened = open_source(source, mapping=mapping, settings=settings, private=key is not None)
     tell("links")
     graph, requests, *_ = read_links(opened, settings)
     known = held_constraints(case.path)
-    graph, left = set_aside(graph, known.allowed, settings)
+    if key is None:
+        graph, left = set_aside(graph, known.allowed, settings)
+    else:
+        graph, known, left = hide(graph, known, key, settings)
     # what innocent clusters were cleared with is no evidence, unless one is asked for by name
     graph, _, cleared = foreseen(graph, None if clusters else case)
     tell("join")
-    found = newer(case, watched["cluster_id"].to_list(), graph, requests)
+    found = newer(case, watched["cluster_id"].to_list(), graph, requests, known.pairs)
     pairs, _ = coded_pairs(found.graph, known.pairs)
     joined = join(found, pairs)
     looked_at = np.append(np.isin(found.ids, watched["cluster_id"].to_list()), False)
@@ -193,6 +201,7 @@ def _attached(
     words = pl.DataFrame(_in_words(identifiers), schema={"account_id": pl.String, "shares": pl.String}, orient="row")
     rows = found.graph.accounts.select("account_id", "created_at", "first_seen", "closed_at")[who]
     step = pl.when(pl.col("synchrony_bits") >= IN_STEP).then(pl.lit("begins to work when members do"))
+    given = pl.when("given").then(pl.lit("constraints put it together with another"))
     return (
         rows.with_columns(
             cluster_id=pl.Series(found.ids, dtype=pl.String).gather(label[who]),
@@ -200,12 +209,13 @@ def _attached(
             membership=pl.Series(np.where(joined.core[who], "core", "attached"), dtype=pl.String),
             bits=pl.Series(joined.bits[who]),
             synchrony_bits=pl.Series(in_time.round(3)),
+            given=pl.Series(joined.given[who]),
         )
         .join(watched, on="cluster_id")
         .join(words, on="account_id", how="left")
         .select(
             "cluster_id", "assessment", "account_id", "new", "membership", "bits", "synchrony_bits",
-            pl.concat_str("shares", step, separator="; ", ignore_nulls=True).alias("because"),
+            pl.concat_str("shares", step, given, separator="; ", ignore_nulls=True).alias("because"),
             "created_at", "first_seen", "closed_at",
         )
         .sort("cluster_id", "bits", "account_id", descending=[False, True, False])
