@@ -196,7 +196,9 @@ _REASONS = """## Why it falls short, and what was tried
   person unless bans, synchrony or breadth tell more. Lower scores for households would accuse families.
 - Without templates the members that use own cards, own devices and common carriers have two weak identifiers at best. An
   account is attached from odds of 256 to 1: at 32 to 1 recall rises a little, and on worlds of other makers most of those
-  attached between the two are innocent. Popular templates, VPN exits and days on which everybody works were why.
+  attached between the two are innocent. Popular templates, VPN exits and days on which everybody works were why. Guests,
+  who work at several places of a cluster, are attached only as a group and if that behaves as a ring does. At places of
+  which a cluster holds less than a fifth of the users most guests were innocent, also of a group that looks coordinated.
 - Rings whose members share nothing but a hoster's ranges, or one application's templates, are found as groups, and few of
   them are told from offices, campuses and customers of one tool. Rings of fewer than six of that kind are not looked for.
 - A ring that is cut into small pieces with a card each and no common time or range looks like as many households and firms.

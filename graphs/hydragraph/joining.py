@@ -42,7 +42,6 @@ FEWEST_WAVES = 6
 
 _ROUNDS = 8
 _SPEAKS_FOR_CORE = 0.05
-_ALMOST_ALL = 0.99
 _MOSTLY = 0.5
 _CORES_PAIRED = 40
 _HELD = 0.05
@@ -58,7 +57,7 @@ def merge_cores(graph: BipartiteGraph, label: NDArray[np.int64], activity: Activ
     from A's group" against "B is anybody of its breadth" gives (a Poisson likelihood ratio)
 
         L_v(B | A) = n_B * log2(q / p) - s_B * (q - p) * log2 e
-        p = max(d_v - n_A - n_B, 1) * m_B / M, at most 0.99       q = (n_A + p) / (s_A + 1), at least p
+        p = max(d_v - n_A - n_B, 1) * m_B / M       q = (n_A + p) / (s_A + 1), at least p
 
     where m_B is the mean number of links of this kind of a member of B, and M the number of all such links: who uses much
     uses what is popular, so B is held against what accounts of as many links use (the expectation of a degree-corrected
@@ -223,7 +222,6 @@ def _drawn_from(
     elsewhere: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Bits for "B is drawn from A's group" over "B is anybody", from one identifier."""
-    elsewhere = np.minimum(elsewhere, _ALMOST_ALL)
     rate = np.maximum((n_a + elsewhere) / (s_a + 1), elsewhere)
     bits: NDArray[np.float64] = n_b * np.log2(rate / elsewhere) - s_b * (rate - elsewhere) * np.log2(np.e)
     return bits
