@@ -62,6 +62,18 @@ def make(path: Path, members: dict[str, list[str]], clusters: list[dict[str, obj
     return write_case(path, tables, lambda: manifest, force=True)  # type: ignore[arg-type,return-value]
 
 
+def large_case(folder: Path) -> Case:
+    """One cluster of 1,200 accounts, 800 identifiers they share and 8,000 links: six links an account, eight every third."""
+    ids = [f"acct-{i:04}" for i in range(1200)]
+    uses = [(i // 48 * 32 + i * 7 + k * 5) % 800 for i in range(1200) for k in range(6 if i % 3 else 8)]
+    of = [one for i, one in enumerate(ids) for _ in range(6 if i % 3 else 8)]
+    kinds = ("payment", "device", "template", "phone")
+    rows = [link(one, kinds[use % 4], f"value-{use:03}", 10.0, 12) for one, use in zip(of, uses, strict=True)]
+    case = make(folder, {"c-large": ids}, [cluster("c-large", "coordinated", len(ids))])
+    tables = {name: case.table(name) for name in OUTPUT} | {"links": frame("links", rows)}
+    return write_case(folder, tables, lambda: case.manifest, force=True)
+
+
 def three_clusters(folder: Path) -> Case:
     """One cluster of each assessment: ring of 5, office of 3, home of 2."""
     return make(

@@ -169,7 +169,7 @@ def test_leads_come_first_and_explained_ones_are_folded(case: Case) -> None:
     at = [source.index(f'id="cluster-c-{name}"') for name in ("ring", "office", "home")]
     assert at == sorted(at)
     assert '<article class="cluster coordinated" id="cluster-c-ring"' in source
-    assert '<details class="cluster explained" id="cluster-c-home">' in source
+    assert '<details class="cluster explained long" id="cluster-c-home">' in source
     folded = source[source.index('<details class="folded">') :]
     assert "c-home" in folded[: folded.index("</details>")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from itertools import pairwise
@@ -12,7 +13,8 @@ import pytest
 
 import hydragraph as hg
 from browser import CHROMIUM, Browser
-from report_case import HOSTILE, hostile_case
+from hydragraph.report.document import Limits
+from report_case import HOSTILE, hostile_case, large_case
 
 pytestmark = [
     pytest.mark.slow,
@@ -195,13 +197,72 @@ def test_on_paper_nothing_sticks_out(page: Browser) -> None:
     assert whole == window
 
 
-def test_print_opens_what_is_folded_and_is_light(page: Browser) -> None:
-    assert page.do("document.querySelectorAll('details:not([open])').length") > 0
+FOLDED = "document.querySelectorAll('details:not([open])').length"
+LONG = "document.querySelectorAll('details.long:not([open])').length"
+
+
+def test_print_opens_what_is_short_and_is_light(page: Browser) -> None:
+    folded, long = page.do(FOLDED), page.do(LONG)
+    assert folded > long > 0
     page.do("dispatchEvent(new Event('beforeprint'))")
-    assert page.do("document.querySelectorAll('details:not([open])').length") == 0
+    assert page.do(FOLDED) == page.do(LONG) == long
     assert page.do("document.documentElement.classList.contains('printing')")
     page.do("dispatchEvent(new Event('afterprint'))")
-    assert page.do("document.querySelectorAll('details:not([open])').length") > 0
+    assert page.do(FOLDED) == folded
+
+
+def test_one_button_unfolds_everything_and_folds_what_was_folded(page: Browser) -> None:
+    folded, kept = page.do(FOLDED), "document.querySelector('article details').open"
+    page.do("document.querySelector('article details').open = true")  # by hand: it stays open
+    for left in (0, folded - 1, 0, folded - 1):
+        page.do("document.querySelector('#unfold').click()")
+        assert page.do(FOLDED) == left
+        assert page.do(kept)
+
+
+def test_paper_gets_lines_and_no_bitmaps(tmp_path: Path) -> None:
+    # a canvas that was drawn long before goes to paper as a bitmap, one that is drawn for the print as lines
+    with Browser(tmp_path / "profile") as page:
+        page.open(hg.write_report(hostile_case(tmp_path / "case")))
+        first_picture(page)
+        printed = base64.b64decode(page.send("Page.printToPDF")["data"])
+    assert printed.startswith(b"%PDF")
+    assert b"/Subtype /Image" not in printed
+
+
+def test_a_large_picture_is_not_drawn_anew_at_every_move(tmp_path: Path) -> None:
+    path = hg.write_report(large_case(tmp_path / "case"), limits=Limits(nodes=2000, links=8000))
+    with Browser(tmp_path / "profile") as page:
+        page.open(path)
+        shown = first_picture(page)
+        assert len(shown["accounts"]) + len(shown["identifiers"]) == 2000
+        assert len(shown["links"]) == 3 * 8000
+        # no clock: the picture comes to rest when the test says so
+        page.do("window.setTimeout = (rest) => { window.rest = rest; return 1; }; 0")
+        page.do("window.lines = 0; ((pen) => { const line = pen.lineTo;"
+                " pen.lineTo = function (...at) { window.lines += 1; line.apply(this, at); }; })"
+                "(CanvasRenderingContext2D.prototype)")  # fmt: skip
+        start = page.do(DRAWN)
+        x, y = shown["box"][0] + 8, shown["box"][1] + 8
+        page.mouse("mouseMoved", x, y)
+        page.mouse("mousePressed", x, y)
+        seen = set()
+        for step in range(1, 21):
+            page.mouse("mouseMoved", x + 8 * step, y + 4 * step, buttons=1)
+            page.settled()
+            seen.add(page.do(DRAWN))
+        page.mouse("mouseReleased", x + 160, y + 80)
+        assert len(seen) == 20
+        moved = page.do("window.lines")
+        assert 8000 <= moved < 3 * 8000
+        page.do("window.rest()")
+        page.settled()
+        assert page.do("window.lines") > moved
+        assert page.do(DRAWN) not in seen
+        page.do(f"{FIGURE}.querySelector('[data-do=fit]').click()")
+        page.settled()
+        assert page.do(DRAWN) == start
+        assert page.said == []
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

@@ -3,6 +3,11 @@
 (() => {
   const shapes = JSON.parse(document.getElementById("shapes").textContent);
   const WIDTH = 1000, HEIGHT = 640, TOP = 40; // the data's box is 1000 x 560, in the middle of the canvas
+  const tints = new Map(); // the page's colours, asked for once until the paper changes
+  const colour = (key) => {
+    if (!tints.has(key)) tints.set(key, getComputedStyle(document.documentElement).getPropertyValue(`--${key}`).trim());
+    return tints.get(key);
+  };
   const make = (tag, text, parent) => {
     const element = document.createElement(tag);
     if (text !== undefined) element.textContent = text;
@@ -33,10 +38,13 @@
       const link = { from: accounts[data.links[i]], to: identifiers[data.links[i + 1]], count: data.links[i + 2] };
       for (const list of [links, link.from.links, link.to.links]) list.push(link);
     }
+    for (const node of [...identifiers, ...accounts]) node.said = node.label.length > 40 ? `${node.label.slice(0, 39)}…` : node.label;
     for (const node of identifiers) node.size = Math.min(14, 4 + Math.sqrt(node.links.length) * 1.5) * crowd;
     const nodes = [...identifiers, ...accounts];
     const byMembers = [...identifiers].sort((a, b) => b.members - a.members || a.number - b.number);
+    const everybody = [...byMembers, ...accounts];
     let scale = 1, left = 0, top = 0, hover = null, chosen = null, found = null, grip = null, queued = false, near = false;
+    let moving = 0, layer = null; // moving: the timer that ends the move of a large picture
     const seen = (node) => node.account || shown.has(node.kind);
     const name = (node) => node.account ? node.label : `${titles.get(node.kind)} ${node.label}`;
     const redraw = () => {
@@ -46,86 +54,118 @@
     };
 
     function draw() {
-      const style = getComputedStyle(document.documentElement), known = new Map();
-      const colour = (key) => { // asked once a picture: asking for each of thousands of nodes is slow
-        if (!known.has(key)) known.set(key, style.getPropertyValue(`--${key}`).trim());
-        return known.get(key);
-      };
       const ratio = Math.min(window.devicePixelRatio || 1, 2), wide = canvas.clientWidth;
       if (!wide) return;
-      const across = canvas.width = Math.round(wide * ratio), down = canvas.height = Math.round(wide * ratio * HEIGHT / WIDTH);
-      const unit = across / WIDTH, zoom = unit * scale, grown = unit * scale ** 0.45 * Math.max(1, 1.15 / (unit / ratio) ** 0.5);
-      const at = (node) => [(node.x - left) * zoom, (node.y - top) * zoom];
+      const across = Math.round(wide * ratio), down = Math.round(wide * ratio * HEIGHT / WIDTH);
+      if (canvas.width === across && canvas.height === down) pen.clearRect(0, 0, across, down);
+      else { canvas.width = across; canvas.height = down; }
+      if (!moving) { paint(pen, across, down, ratio, across / WIDTH, left, top); return; }
+      // a large picture on the move: what was drawn with as much around it is moved, and drawn anew when too little is left
+      const far = layer ? scale / layer.scale : 0, x = layer ? (layer.left - left) * scale : 0, y = layer ? (layer.top - top) * scale : 0;
+      if (far < 0.7 || far > 1.5 || x > 0 || y > 0 || x + 2 * WIDTH * far < WIDTH || y + 2 * HEIGHT * far < HEIGHT) {
+        layer = { scale, left: left - WIDTH / 2 / scale, top: top - HEIGHT / 2 / scale, canvas: document.createElement("canvas") };
+        [layer.canvas.width, layer.canvas.height] = [2 * wide, Math.round(2 * wide * HEIGHT / WIDTH)];
+        paint(layer.canvas.getContext("2d"), layer.canvas.width, layer.canvas.height, 1, wide / WIDTH, layer.left, layer.top);
+        draw();
+        return;
+      }
+      const unit = across / WIDTH;
+      pen.globalAlpha = 1;
+      pen.drawImage(layer.canvas, x * unit, y * unit, 2 * WIDTH * far * unit, 2 * HEIGHT * far * unit);
+    }
+
+    // What is slow: the area that lines of more than one pixel cover, outlines of circles, paths of thousands of lines, and asking
+    // the page for anything. So dense links are one pixel wide, drawn some hundreds at a time, and an open circle is two full ones.
+    function paint(pen, across, down, ratio, unit, left, top) {
+      const zoom = unit * scale, grown = unit * scale ** 0.45 * Math.max(1, 1.15 / (unit / ratio) ** 0.5);
+      for (const node of nodes) { node.left = (node.x - left) * zoom; node.top = (node.y - top) * zoom; }
       const focus = chosen || hover, beside = new Set(focus ? focus.links.flatMap((l) => [l.from, l.to]) : []);
       if (focus) beside.add(focus);
-      const paint = (fill, stroke, width) => {
-        pen.strokeStyle = colour(stroke);
-        pen.lineWidth = width * ratio;
-        if (fill) { pen.fillStyle = colour(fill); pen.fill(); }
-        pen.stroke();
+      const disc = (node, radius, fill) => {
+        pen.fillStyle = colour(fill);
+        pen.beginPath();
+        pen.arc(node.left, node.top, radius, 0, 2 * Math.PI);
+        pen.fill();
       };
       const faded = (node) => (focus && !beside.has(node)) || (found && !focus && !found.has(node));
 
-      pen.lineWidth = Math.max(1, 0.9 * ratio);
-      for (const strong of [false, true]) {
-        pen.strokeStyle = colour(strong ? "chosen" : "link-line");
-        pen.globalAlpha = strong ? 0.95 : focus || found ? 0.12 : Math.max(0.2, 0.55 - links.length / 4000);
-        pen.beginPath();
-        for (const link of links) {
-          if (!shown.has(link.to.kind) || strong !== (focus === link.from || focus === link.to)) continue;
-          pen.moveTo(...at(link.from)); pen.lineTo(...at(link.to));
+      const stroke = (some, tint, alpha, width) => {
+        Object.assign(pen, { strokeStyle: colour(tint), globalAlpha: Math.min(alpha, 1), lineWidth: width });
+        for (let i = 0; i < some.length; i += 500) {
+          pen.beginPath();
+          for (const { from, to } of some.slice(i, i + 500)) {
+            if (!shown.has(to.kind) || Math.max(from.left, to.left) < 0 || Math.max(from.top, to.top) < 0) continue;
+            if (Math.min(from.left, to.left) > across || Math.min(from.top, to.top) > down) continue;
+            pen.moveTo(from.left, from.top);
+            pen.lineTo(to.left, to.top);
+          }
+          pen.stroke();
         }
-        pen.stroke();
-      }
+      };
+      const thin = links.length > 500 ? 1 : Math.max(1, 0.9 * ratio), depth = thin === 1 ? Math.sqrt(ratio) : 1;
+      stroke(links, "link-line", (focus || found ? 0.12 : Math.max(0.2, 0.55 - links.length / 4000)) * depth, thin);
+      if (focus) stroke(focus.links, "chosen", 0.95, Math.max(1, 0.9 * ratio));
+
+      const pad = 0.7 * ratio;
       for (const node of nodes) {
-        if (!seen(node)) continue;
-        const [x, y] = at(node), r = node.size * grown;
-        if (x < -r || y < -r || x > across + r || y > down + r) continue;
+        const { left: x, top: y } = node, r = node.size * grown;
+        if (!seen(node) || x < -r || y < -r || x > across + r || y > down + r) continue;
         pen.globalAlpha = faded(node) ? 0.18 : 1;
-        pen.beginPath();
         if (node.account) {
-          pen.arc(x, y, r, 0, 2 * Math.PI);
-          paint(node.core ? "ink" : "paper", "ink", 1.4);
+          disc(node, r + pad, "ink");
+          if (!node.core) disc(node, r - pad, "paper");
           if (node.closed) {
             pen.beginPath();
             for (const arm of [r / 2, -r / 2]) { pen.moveTo(x - arm, y - r / 2); pen.lineTo(x + arm, y + r / 2); }
+            pen.lineWidth = 1.4 * ratio;
             pen.strokeStyle = colour(node.core ? "paper" : "ink");
             pen.stroke();
           }
         } else {
+          pen.beginPath();
           shapes[node.kind % shapes.length].forEach(([dx, dy], i) => pen[i ? "lineTo" : "moveTo"](x + dx * r, y + dy * r));
           pen.closePath();
-          paint(`kind-${node.kind % 8}`, "paper", 1.2);
+          pen.fillStyle = colour(`kind-${node.kind % 8}`);
+          pen.fill();
+          pen.strokeStyle = colour("paper");
+          pen.lineWidth = 1.2 * ratio;
+          pen.stroke();
         }
         if (node === chosen) {
           pen.beginPath();
           pen.arc(x, y, r + 4 * ratio, 0, 2 * Math.PI);
-          paint(null, "chosen", 2);
+          pen.strokeStyle = colour("chosen");
+          pen.lineWidth = 2 * ratio;
+          pen.stroke();
         }
       }
       // labels: what is in focus first, then the most used identifiers, as many as fit without covering each other
-      const few = !focus && !found && nodes.length < 120 ? nodes.filter(seen).map((node) => [...at(node), node.size * grown]) : [];
-      const boxes = few.map(([x, y, r]) => [x - r, y - r, x + r, y + r]), room = boxes.length + (focus || found ? 40 : scale < 1.5 ? 8 : scale < 3 ? 30 : 200);
-      const order = focus ? [focus, ...beside] : found ? [...found] : scale < 2.5 ? byMembers : [...byMembers, ...accounts];
+      const few = !focus && !found && nodes.length < 120 ? nodes.filter(seen) : [];
+      const boxes = few.map(({ left: x, top: y, size }) => [x - size * grown, y - size * grown, x + size * grown, y + size * grown]);
+      const room = boxes.length + (focus || found ? 40 : scale < 1.5 ? 8 : scale < 3 ? 30 : 80);
+      const order = focus ? [focus, ...beside] : found ? found : scale < 2.5 ? byMembers : everybody;
       pen.font = `${11.5 * ratio}px system-ui, sans-serif`;
-      Object.assign(pen, { textBaseline: "middle", lineJoin: "round", lineWidth: 4 * ratio, globalAlpha: 1 });
+      Object.assign(pen, { textBaseline: "middle", lineJoin: "round", lineWidth: 4 * ratio, strokeStyle: colour("paper"), globalAlpha: 1 });
       for (const node of order) {
         if (boxes.length >= room) break;
-        if (!seen(node)) continue;
-        const [x, y] = at(node), say = node.label.length > 40 ? `${node.label.slice(0, 39)}…` : node.label;
-        const long = pen.measureText(say).width, reach = node.size * grown + 5 * ratio;
-        const from = x + reach + long > across ? x - reach - long : x + reach;
-        const box = [from, y - 8 * ratio, from + long, y + 8 * ratio];
-        if (x < 0 || y < 0 || x > across || y > down) continue;
+        const { left: x, top: y } = node;
+        if (!seen(node) || x < 0 || y < 0 || x > across || y > down) continue;
+        if (node.measured !== ratio) Object.assign(node, { measured: ratio, long: pen.measureText(node.said).width });
+        const reach = node.size * grown + 5 * ratio, from = x + reach + node.long > across ? x - reach - node.long : x + reach;
+        const box = [from, y - 8 * ratio, from + node.long, y + 8 * ratio];
         if (boxes.some((b) => b[0] < box[2] && box[0] < b[2] && b[1] < box[3] && box[1] < b[3])) continue;
         boxes.push(box);
-        pen.strokeStyle = colour("paper");
-        pen.strokeText(say, from, y);
+        pen.strokeText(node.said, from, y);
         pen.fillStyle = colour(node === focus ? "ink" : "soft");
-        pen.fillText(say, from, y);
+        pen.fillText(node.said, from, y);
       }
     }
 
+    function move() {
+      clearTimeout(moving);
+      if (nodes.length + links.length > 1000) moving = setTimeout(() => { moving = 0; layer = null; redraw(); }, 150);
+      redraw();
+    }
     function tell(node) {
       panel.replaceChildren();
       if (!node) { make("p", "Choose an account or an identifier to see what ties it to the others.", panel).className = "soft"; return; }
@@ -189,13 +229,15 @@
       if (grip) {
         const dx = (x - grip.x) / scale, dy = (y - grip.y) / scale;
         if (!grip.moved && Math.hypot(dx, dy) * scale < 4) return;
-        if (grip.node) { grip.node.x += dx; grip.node.y += dy; } else { left -= dx; top -= dy; }
+        if (grip.node) { grip.node.x += dx; grip.node.y += dy; redraw(); } else { left -= dx; top -= dy; move(); }
         grip = { x, y, node: grip.node, moved: true };
       } else {
-        hover = under(x, y);
+        const now = under(x, y);
+        if (now === hover) return;
+        hover = now;
         canvas.title = hover ? name(hover) : "";
+        redraw();
       }
-      redraw();
     });
     canvas.addEventListener("pointerup", () => { if (grip && !grip.moved) choose(grip.node); grip = null; });
     canvas.addEventListener("pointercancel", () => { grip = null; });
@@ -204,6 +246,7 @@
       if (document.activeElement !== canvas && !event.ctrlKey) return; // the page scrolls until the picture is in focus
       event.preventDefault();
       zoomTo(Math.exp(-Math.max(-120, Math.min(120, event.deltaY)) / 400), ...place(event));
+      move();
     }, { passive: false });
     canvas.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -238,7 +281,8 @@
     }
     tell(null);
     new ResizeObserver(redraw).observe(canvas);
-    return { draw, near: (is) => { near = is; if (is) redraw(); else canvas.width = 0; } };
+    const settle = () => { if (near) redraw(); else canvas.width = 0; };
+    return { draw, settle, near: (is) => { near = is; settle(); } };
   }
 
   // A picture is made when it comes near the window and let go when it is far away: fifty canvases cost memory.
@@ -247,8 +291,9 @@
   const watch = new IntersectionObserver((entries) => entries.forEach((entry) => {
     if (entry.isIntersecting || made.has(entry.target)) get(entry.target).near(entry.isIntersecting);
   }), { rootMargin: "100%" });
-  const all = () => figures.forEach((figure) => get(figure).draw());
   figures.forEach((figure) => watch.observe(figure));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => made.forEach((one) => one.draw()));
-  for (const when of ["beforeprint", "afterprint"]) addEventListener(when, all);
+  const again = (how) => { tints.clear(); how(); };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again(() => made.forEach((one) => one.settle())));
+  addEventListener("beforeprint", () => again(() => figures.forEach((figure) => get(figure).draw())));
+  addEventListener("afterprint", () => again(() => made.forEach((one) => one.settle())));
 })();
