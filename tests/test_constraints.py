@@ -335,6 +335,10 @@ def test_ranges_are_allowed_by_address_and_by_wider_range(tmp_path: Path) -> Non
         "allow list: 3 identifiers of the source are set aside, which 3 accounts use; they are no evidence",
         "allow list: 1 of 3 identifiers are not in the source",
     ]
+    # a range that lies in another one allows something as well; one beside them does not
+    assert left("ip 198.51.100.0/22", "ip 198.51.101.0/24", "ip 192.0.2.0/24")[1][1:] == [
+        "allow list: 1 of 3 identifiers are not in the source"
+    ]
     assert left("payment z") == (
         graph.identifiers["value"].to_list(),
         said[1:2] and ["allow list: 1 of 1 identifiers are not in the source"],
@@ -418,6 +422,25 @@ def test_constraints_are_carried_along_and_replaced(source: Path, tmp_path: Path
 def file_without_rows(folder: Path) -> Path:
     (folder / "none.csv").write_text("kind,value\n")
     return folder / "none.csv"
+
+
+def test_a_case_with_constraints_is_not_replaced_unseen(source: Path, tmp_path: Path) -> None:
+    """They are in the case alone, once the table they came from is gone."""
+    out = tmp_path / "case"
+    hg.analyze(source, out, constraints=pairs_of("h cannot i", "a must e"), allow=allow_of("card one"))
+    with pytest.raises(hg.CaseExists, match="keeps 2 pairs of accounts and 1 allowed identifiers; carry them along"):
+        hg.analyze(source, out, force=True)
+    with pytest.raises(hg.CaseExists, match="keeps 1 allowed identifiers; carry"):
+        hg.analyze(source, out, force=True, constraints=pairs_of("h cannot i"))
+    other = hg.analyze(source, tmp_path / "other", constraints=pairs_of("h cannot i"), allow=allow_of("card one"))
+    with pytest.raises(hg.CaseExists, match="keeps 1 pairs of accounts; carry"):
+        hg.analyze(source, out, force=True, previous=other)
+    assert held_constraints(out).counts == {"must": 1, "cannot": 1, "allowed": 1}
+    hg.analyze(source, out, force=True, previous=out)
+    assert held_constraints(out).counts == {"must": 1, "cannot": 1, "allowed": 1}
+    # what is given takes the place of what is there, also when it is nothing
+    hg.analyze(source, out, force=True, constraints=pairs_of(), allow=allow_of("card two"))
+    assert held_constraints(out).counts == {"must": 0, "cannot": 0, "allowed": 1}
 
 
 def test_a_damaged_file_in_the_case_is_no_case(source: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from hydragraph.constraints import (
     held_constraints,
     keep_constraints,
     read_constraints,
+    refuse_to_lose_constraints,
     set_aside,
 )
 from hydragraph.decisions import add_decisions, read_decisions
@@ -95,7 +96,8 @@ def analyze(
     be; its cluster ids and what people decided are carried over, and the ledger says what became of each cluster.
     constraints: pairs of accounts that must, or must not, be in one cluster; allow: identifiers that count as no evidence
     (docs/constraints.md); a table not given is that of `previous`. force: replace an existing case; one with decisions only
-    if `previous` brings them along. progress: called with the name of each stage as it starts.
+    if `previous` brings them along, and one with constraints only if these are brought along or given anew. progress:
+    called with the name of each stage as it starts.
 
     Returns the written case. Raises InputRefused when the source cannot be used and CaseExists when `out` is taken;
     nothing is written then. The same input in any row order, file split or format gives the same tables.
@@ -107,6 +109,7 @@ def analyze(
     known = read_constraints(
         constraints, allow, held=Constraints() if before is None else held_constraints(before.path)
     )
+    refuse_to_lose_constraints(Path(out), known, pairs=constraints is not None, allow=allow is not None)
     told = (
         None
         if before is None

@@ -2,7 +2,14 @@
 
 from hydragraph.constraints.allowed import set_aside
 from hydragraph.constraints.pairs import Pairs, belonging, coded_pairs, left_out, settled, untied
-from hydragraph.constraints.tables import PAIRS, Constraints, held_constraints, keep_constraints, read_constraints
+from hydragraph.constraints.tables import (
+    PAIRS,
+    Constraints,
+    held_constraints,
+    keep_constraints,
+    read_constraints,
+    refuse_to_lose_constraints,
+)
 
 __all__ = [
     "PAIRS",
@@ -14,6 +21,7 @@ __all__ = [
     "keep_constraints",
     "left_out",
     "read_constraints",
+    "refuse_to_lose_constraints",
     "set_aside",
     "settled",
     "untied",

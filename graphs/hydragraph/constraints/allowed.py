@@ -24,9 +24,10 @@ def set_aside(graph: BipartiteGraph, allowed: pl.DataFrame, settings: Settings) 
     idle = 0
     for kind in allowed["kind"].unique().sort():
         at = np.flatnonzero((graph.identifiers["kind"] == kind).to_numpy())
-        found = _held(graph.identifiers["value"].gather(at), kind, allowed.filter(kind=kind)["value"], settings)
-        out[at] = found.any(axis=0)
-        idle += int((~found.any(axis=1)).sum())
+        given = allowed.filter(kind=kind)["value"]
+        found, met = _held(graph.identifiers["value"].gather(at), kind, given, settings)
+        out[at] = found
+        idle += int((~met).sum())
     dropped = out[graph.links["identifier"].to_numpy()]
     users = graph.links.filter(pl.Series(dropped))["account"].n_unique()
     said = [
@@ -46,12 +47,17 @@ def set_aside(graph: BipartiteGraph, allowed: pl.DataFrame, settings: Settings) 
     ), said
 
 
-def _held(values: pl.Series, kind: str, given: pl.Series, settings: Settings) -> NDArray[np.bool_]:
-    """Which of the `given` identifiers allow which of the graph's values; shape (given, values)."""
-    same = normalise(kind, given, settings).to_list()
-    found = np.array([(values == one).to_numpy() for one in same], bool).reshape(len(given), len(values))
+def _held(
+    values: pl.Series, kind: str, given: pl.Series, settings: Settings
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of the graph's values the `given` identifiers allow, and which of these allow any."""
+    same = normalise(kind, given, settings)
+    found, met = values.is_in(same.implode()).to_numpy(), same.is_in(values.implode()).to_numpy()
     if kind == IP_RANGE:
-        for row, cidr in enumerate(given):
-            declared = pl.DataFrame({"cidr": [cidr], "kind": [kind]})
-            found[row] |= known_kinds(declared, values).is_not_null().to_numpy()
-    return found
+        declared = given.to_frame("cidr").with_columns(kind=pl.lit(kind))
+        inside = known_kinds(declared, values).is_not_null().to_numpy()
+        # where ranges overlap each may allow something: one by one, among the few that are allowed
+        some = values.filter(pl.Series(inside))
+        met = met | np.array([known_kinds(one, some).is_not_null().any() for one in declared.iter_slices(1)], bool)
+        found = found | inside
+    return found, met

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from hydragraph.errors import InputRefused, NotACase
+from hydragraph.errors import CaseExists, InputRefused, NotACase
 from hydragraph.grouping import connected
 from hydragraph.identifiers import IP_RANGE, canonical_kind, normalise
 from hydragraph.loaders.files import File, file_format
@@ -96,6 +96,27 @@ def held_constraints(folder: Path) -> Constraints:
         raise NotACase(f"{error}; mend the file in the case or take it out") from None
 
 
+def refuse_to_lose_constraints(out: Path, known: Constraints, *, pairs: bool, allow: bool) -> None:
+    """Raise CaseExists if the case at `out` keeps rows that the next one, which keeps `known`, would not.
+
+    pairs, allow: whether that table was given for the next one; then it takes the place of what is there, whatever that is.
+    """
+    held = held_constraints(out)
+    tables = (
+        ("pairs of accounts", pairs, held.pairs, known.pairs),
+        ("allowed identifiers", allow, held.allowed, known.allowed),
+    )
+    left = [
+        (0 if given else old.join(new, on=old.columns, how="anti").height, what) for what, given, old, new in tables
+    ]
+    lost = [f"{rows:,} {what}" for rows, what in left if rows]
+    if lost:
+        raise CaseExists(
+            f"the case there keeps {' and '.join(lost)}; carry them along by naming it with --previous, give"
+            " --constraints and --allow anew (tables without rows drop them), or choose another folder"
+        )
+
+
 def keep_constraints(folder: Path, constraints: Constraints) -> None:
     """Write them into the folder of a case that is being built."""
     for name, frame in ((PAIRS_FILE, constraints.pairs), (ALLOW_FILE, constraints.allowed)):
@@ -133,12 +154,12 @@ def _refuse_contradictions(frame: pl.DataFrame) -> None:
     )
     must = (frame["relation"] == MUST).to_numpy()
     group = connected(len(names), a[must], b[must])
-    for row, x, y in zip(frame["row"].to_list(), group[a].tolist(), group[b].tolist(), strict=True):
-        if x == y and frame.filter(row=row)["relation"].item() == CANNOT:
-            raise InputRefused(
-                f"constraints: row {row} keeps two accounts apart that other rows put together, directly or by way of"
-                " others; take one of them out"
-            )
+    wrong = frame["row"].to_numpy()[~must & (group[a] == group[b])]
+    if len(wrong):
+        raise InputRefused(
+            f"constraints: row {wrong[0]} keeps two accounts apart that other rows put together, directly or by way of"
+            " others; take one of them out"
+        )
 
 
 def _allowed(table: Table) -> pl.DataFrame:
