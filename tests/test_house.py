@@ -21,12 +21,12 @@ LIBRARY = ROOT / "graphs" / "hydragraph"
 COMMANDS = ROOT / "cli" / "hydragraph_cli"
 
 ORDER = (
-    "errors", "memory", "runs", "tails", "settings", "schema", "naming", "card_numbers", "addresses", "identifiers", "known",
-    "loaders", "editors",
+    "errors", "memory", "runs", "tails", "settings", "schema", "naming", "card_numbers", "pseudonyms", "addresses",
+    "identifiers", "known", "loaders", "editors",
     "bipartite", "coding", "links", "activity", "hours", "limits", "meshes", "evidence", "ties", "grouping", "constraints",
     "joining", "blocks", "communities", "stability", "chance", "signals", "assess", "groups", "lineage", "takedown",
-    "explain", "decisions", "cards", "case", "tracking", "review", "watching", "report", "exports", "worlds",
-    "pipeline", "quality",
+    "hiding", "explain", "decisions", "cards", "case", "revealing", "tracking", "review", "watching", "report", "exports",
+    "worlds", "pipeline", "quality",
 )  # fmt: skip
 """The way of the data. A module or package imports only from those before it; inside a package imports are free."""
 

@@ -39,6 +39,8 @@ COMMANDS = {
     "reasons": "hydragraph_cli.commands.reasons",
     "simulate": "hydragraph_cli.commands.simulate",
     "evaluate": "hydragraph_cli.commands.evaluate",
+    "keygen": "hydragraph_cli.commands.keygen",
+    "reveal": "hydragraph_cli.commands.reveal",
 }
 """Name of a command -> the module that holds it. In the order in which people meet them, which `--help` keeps."""
 

@@ -48,6 +48,12 @@ unmasked_option = click.option(
 )
 
 
+pseudonymise_option = click.option(
+    "--pseudonymise", type=FOLDER, metavar="KEYFILE",
+    help="Put keyed hashes in place of account ids and identifiers; the file is made by `keygen`, or env:NAME.",
+)  # fmt: skip
+
+
 def out_option(command: Command) -> Command:
     """-o FILE: what the command prints goes there, whole or not at all."""
 

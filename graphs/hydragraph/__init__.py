@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from hydragraph.exports import export
     from hydragraph.loaders import Source, check, open_source
     from hydragraph.pipeline import analyze, demo
+    from hydragraph.pseudonyms import make_key
     from hydragraph.quality import Evaluation, evaluate
     from hydragraph.report import report_text, write_report
     from hydragraph.report.reasons import statement_of_reasons
+    from hydragraph.revealing import reveal
     from hydragraph.review import decide
     from hydragraph.settings import Settings
     from hydragraph.tracking import Difference, diff
@@ -51,9 +53,11 @@ _HOME = {
     "diff": "tracking",
     "evaluate": "quality",
     "export": "exports",
+    "make_key": "pseudonyms",
     "open_case": "case",
     "open_source": "loaders",
     "report_text": "report",
+    "reveal": "revealing",
     "simulate": "worlds",
     "statement_of_reasons": "report.reasons",
     "watch": "watching",
@@ -82,9 +86,11 @@ __all__ = [
     "diff",
     "evaluate",
     "export",
+    "make_key",
     "open_case",
     "open_source",
     "report_text",
+    "reveal",
     "simulate",
     "statement_of_reasons",
     "watch",

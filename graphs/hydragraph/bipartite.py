@@ -29,9 +29,10 @@ def _index(links: int) -> type[np.signedinteger[Any]]:
 class BipartiteGraph:
     """Accounts x identifiers with one link per pair.
 
-    accounts: one row an account, sorted by account_id; the row number is the account's code.
+    accounts: one row an account, sorted by account_id, by the raw ones where these are pseudonyms; the row number is the
+        account's code.
     identifiers: kind, value, known (kind of the declared shared range that holds it, or null); sorted by kind, then
-        value; the row number is the identifier's code.
+        value (the raw one); the row number is the identifier's code.
     links: account (UInt32 code), identifier (UInt32 code), count (Int64), first_seen, last_seen (UTC, may be null);
         sorted by account, identifier; each pair once.
 

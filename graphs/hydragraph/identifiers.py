@@ -15,6 +15,7 @@ import polars as pl
 
 from hydragraph.addresses import read_ranges
 from hydragraph.naming import folded, words_of
+from hydragraph.pseudonyms import is_pseudonym
 from hydragraph.settings import Settings
 
 HIDDEN = "…"
@@ -356,7 +357,9 @@ def mask(kind: str, values: pl.Series) -> pl.Series:
 def mask_value(kind: str, value: str) -> str:
     """What a report shows of one value: address ranges, templates and TLS fingerprints whole; of a card number at most
     the first 6 and last 4 digits; of anything else a few characters at its ends, never the whole. Not reversible, and
-    not unique: two values may look the same."""
+    not unique: two values may look the same. Pseudonyms hide nothing more: they are shown whole."""
+    if is_pseudonym(value):
+        return value
     rule = _kind(kind)
     shown = rule.mask(value)
     return HIDDEN if shown == value and rule.mask is not _shown else shown

@@ -33,13 +33,17 @@ from hydragraph.constraints import (
 from hydragraph.decisions import add_decisions, read_decisions
 from hydragraph.evidence import Evidence, weigh
 from hydragraph.groups import find_groups
+from hydragraph.hiding import hide, refuse_another_key
+from hydragraph.hiding import told as told_of_key
 from hydragraph.hours import hour_table
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.limits import read_limits
 from hydragraph.lineage import find_lineage, lineage_table
 from hydragraph.links import read_links
 from hydragraph.loaders import Source, open_source
+from hydragraph.loaders.card_columns import refuse_hidden_card_numbers
 from hydragraph.memory import peak_memory, reset_peak
+from hydragraph.pseudonyms import Key, read_key
 from hydragraph.review import Reviewed, foreseen, heed, refuse_to_lose_decisions
 from hydragraph.schema import OUTPUT, REVIEW_STATES
 from hydragraph.settings import Settings
@@ -86,6 +90,7 @@ def analyze(
     previous: str | Path | Case | None = None,
     constraints: str | Path | pl.DataFrame | None = None,
     allow: str | Path | pl.DataFrame | None = None,
+    pseudonymise: str | Path | Key | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Case:
@@ -95,16 +100,20 @@ def analyze(
     tables and columns their meaning. settings: every knob, default Settings(). previous: an earlier case, which `out` may
     be; its cluster ids and what people decided are carried over, and the ledger says what became of each cluster.
     constraints: pairs of accounts that must, or must not, be in one cluster; allow: identifiers that count as no evidence
-    (docs/constraints.md); a table not given is that of `previous`. force: replace an existing case; one with decisions only
-    if `previous` brings them along, and one with constraints only if these are brought along or given anew. progress:
-    called with the name of each stage as it starts.
+    (docs/constraints.md); a table not given is that of `previous`. pseudonymise: a key file, or env:NAME; pseudonyms take
+    the place of account ids and identifiers once these are read (docs/security.md), and nothing else changes. force:
+    replace an existing case; one with decisions only if `previous` brings them along, and one with constraints only if
+    these are brought along or given anew. progress: called with the name of each stage as it starts.
 
     Returns the written case. Raises InputRefused when the source cannot be used and CaseExists when `out` is taken;
     nothing is written then. The same input in any row order, file split or format gives the same tables.
     """
     settings = settings or Settings()
     refuse_to_replace(Path(out), force=force)
+    key = None if pseudonymise is None else read_key(pseudonymise)
     before = open_case(previous) if isinstance(previous, (str, Path)) else previous
+    if before is not None:
+        refuse_another_key(before.manifest, key)
     refuse_to_lose_decisions(Path(out), before)
     known = read_constraints(
         constraints, allow, held=Constraints() if before is None else held_constraints(before.path)
@@ -117,10 +126,15 @@ def analyze(
     )
     stages = _Stages(progress)
     with stages.stage("read"):
-        opened = open_source(source, mapping=mapping, settings=settings)
+        opened = open_source(source, mapping=mapping, settings=settings, private=key is not None)
     with stages.stage("links"):
         graph, requests, limits = read_links(opened, settings)
-        graph, left = set_aside(graph, known.allowed, settings)
+        opened = opened.without_tables()
+        refuse_hidden_card_numbers(graph.identifiers)
+        if key is None:
+            graph, left = set_aside(graph, known.allowed, settings)
+        else:
+            graph, known, left = hide(graph, known, key, settings)
         graph, confirmed, cleared = foreseen(graph, before)
         pairs, unknown = coded_pairs(graph, known.pairs, confirmed)
     with stages.stage("evidence"):
@@ -171,7 +185,10 @@ def analyze(
     notes = [*known.said, *left, *cleared, *unknown, *_wide_and_alone(graph, clusters)]
 
     def manifest() -> dict[str, Any]:
-        return _manifest(opened, settings, told, known, evidence, ties, notes, stages.done)
+        return {
+            **_manifest(opened, settings, told, known, evidence, ties, notes, stages.done),
+            "pseudonyms": told_of_key(key),
+        }
 
     def finish(case: Case) -> None:
         from hydragraph.report import write_report
@@ -368,11 +385,14 @@ def _tie_table(graph: BipartiteGraph, evidence: Evidence, ties: Ties, clusters: 
     masks = np.unique(kept.kinds).tolist()
     names = {m: ",".join(k for i, k in enumerate(graph.kinds) if m >> i & 1) for m in masks}
     account = graph.accounts["account_id"]
+    a, b = account.gather(kept.a), account.gather(kept.b)
+    if len(a) and (first_second := a > b).any():  # codes are in the order of raw values, pseudonyms are not
+        a, b = b.zip_with(first_second, a), a.zip_with(first_second, b)
     return OUTPUT["ties"].conform(
         pl.DataFrame(
             {
-                "account_a": account.gather(kept.a),
-                "account_b": account.gather(kept.b),
+                "account_a": a,
+                "account_b": b,
                 "bits": np.round(kept.net + evidence.prior, 3),
                 "shared": kept.shared,
                 "kinds": pl.Series(kept.kinds).replace_strict(names, return_dtype=pl.String)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
@@ -21,6 +22,10 @@ PARTS = 5
 
 DIVISIONS = 4
 """How often they are divided anew. Each part is lost once: 20 draws."""
+
+DRAW = "draw"
+"""Column of a graph's identifiers, where their values are pseudonyms: what `drawn` made of the raw values, so that the same
+identifiers are lost."""
 
 HELD = 0.2
 """Share of an identifier's users that must be members of the cluster for it to count."""
@@ -87,13 +92,19 @@ def _connections(
 
 def _parts(graph: BipartiteGraph, identifiers: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """The part of each identifier in each division, shape (identifiers, DIVISIONS)."""
-    named = graph.identifiers[identifiers].select("kind", "value").iter_rows()
-    salt = seed.to_bytes(4, "big")
-    digests = [
-        hashlib.blake2b(f"{kind}\0{value}".encode(), digest_size=4 * DIVISIONS, salt=salt).digest()
-        for kind, value in named
-    ]
+    digests = drawn(graph.identifiers[identifiers], seed)
     return np.frombuffer(b"".join(digests), ">u4").reshape(-1, DIVISIONS).astype(np.int64) % PARTS
+
+
+def drawn(identifiers: pl.DataFrame, seed: int) -> list[bytes]:
+    """A hash of each identifier, by kind and raw value; where the values are pseudonyms, what was kept of it in DRAW."""
+    if DRAW in identifiers.columns:
+        return identifiers[DRAW].to_list()
+    salt = seed.to_bytes(4, "big")
+    return [
+        hashlib.blake2b(f"{kind}\0{value}".encode(), digest_size=4 * DIVISIONS, salt=salt).digest()
+        for kind, value in identifiers.select("kind", "value").iter_rows()
+    ]
 
 
 def _largest_piece(

@@ -10,7 +10,7 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import cluster_table, counted, tally
-from hydragraph_cli.options import FOLDER, pass_talk, source_options, talk_options
+from hydragraph_cli.options import FOLDER, pass_talk, pseudonymise_option, source_options, talk_options
 from hydragraph_cli.output import print_text
 from hydragraph_cli.talk import Talk
 
@@ -30,6 +30,7 @@ FIRST = 10
     help="Pairs of accounts: account_a, account_b, relation (must or cannot).",
 )
 @click.option("--allow", type=FOLDER, metavar="FILE", help="Identifiers that count as no evidence: kind, value.")
+@pseudonymise_option
 @click.option("--force", is_flag=True, help="Replace a case that is there already.")
 @talk_options
 @pass_talk
@@ -42,6 +43,7 @@ def command(
     previous: Path | None,
     constraints: Path | None,
     allow: Path | None,
+    pseudonymise: Path | None,
     force: bool,
 ) -> None:
     """Find the coordinated clusters in a source and write a case.
@@ -60,7 +62,7 @@ def command(
     with talk.progress() as progress:
         case = hg.analyze(
             source, out, mapping=mapping, settings=settings, previous=previous, constraints=constraints, allow=allow,
-            force=force, progress=progress,
+            pseudonymise=pseudonymise, force=force, progress=progress,
         )  # fmt: skip
     print_leads(case, talk)
 

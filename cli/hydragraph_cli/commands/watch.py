@@ -18,6 +18,7 @@ from hydragraph_cli.options import (
     list_options,
     out_option,
     pass_talk,
+    pseudonymise_option,
     share,
     talk_options,
     unmasked_option,
@@ -61,6 +62,7 @@ _REGROWN = {
     metavar="ID",
     help="Watch this cluster only, however it is assessed; may be repeated.",
 )
+@pseudonymise_option
 @unmasked_option
 @out_option
 @list_options(*PARTS)
@@ -74,6 +76,7 @@ def command(
     max_rejects: float | None,
     wanted: tuple[str, ...],
     clusters: tuple[str, ...],
+    pseudonymise: Path | None,
     unmasked: bool,
     view: View,
 ) -> None:
@@ -94,7 +97,7 @@ def command(
     with talk.progress() as progress:
         found = hg.watch(
             opened, source, mapping=mapping, settings=opened.settings.with_(max_rejects=max_rejects), progress=progress,
-            clusters=clusters, **({"assessments": wanted} if wanted else {}),
+            clusters=clusters, pseudonymise=pseudonymise, **({"assessments": wanted} if wanted else {}),
         )  # fmt: skip
     for note in found.notes:
         talk.say(note)

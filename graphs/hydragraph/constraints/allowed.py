@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.identifiers import IP_RANGE, normalise
 from hydragraph.known import known_kinds
+from hydragraph.pseudonyms import is_pseudonym
 from hydragraph.settings import Settings
 
 
@@ -51,13 +52,15 @@ def _held(
     values: pl.Series, kind: str, given: pl.Series, settings: Settings
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of the graph's values the `given` identifiers allow, and which of these allow any."""
-    same = normalise(kind, given, settings)
+    raw = pl.Series([not is_pseudonym(value) for value in given], dtype=pl.Boolean)
+    same = normalise(kind, given, settings).zip_with(raw, given)
     found, met = values.is_in(same.implode()).to_numpy(), same.is_in(values.implode()).to_numpy()
-    if kind == IP_RANGE:
-        declared = given.to_frame("cidr").with_columns(kind=pl.lit(kind))
+    if kind == IP_RANGE and raw.any():
+        declared = given.to_frame("cidr").with_columns(kind=pl.lit(kind)).filter(raw)
         inside = known_kinds(declared, values).is_not_null().to_numpy()
         # where ranges overlap each may allow something: one by one, among the few that are allowed
         some = values.filter(pl.Series(inside))
-        met = met | np.array([known_kinds(one, some).is_not_null().any() for one in declared.iter_slices(1)], bool)
+        met = met.copy()
+        met[raw.to_numpy()] |= [known_kinds(one, some).is_not_null().any() for one in declared.iter_slices(1)]
         found = found | inside
     return found, met

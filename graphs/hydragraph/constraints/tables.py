@@ -17,6 +17,7 @@ from hydragraph.identifiers import IP_RANGE, canonical_kind, normalise
 from hydragraph.loaders.files import File, file_format
 from hydragraph.loaders.heads import csv_head
 from hydragraph.loaders.lines import TOO_MANY, csv_records, json_records, read_lines
+from hydragraph.pseudonyms import is_pseudonym
 from hydragraph.settings import Settings
 
 PAIRS_FILE, ALLOW_FILE = "constraints.ndjson", "allow.ndjson"
@@ -169,7 +170,7 @@ def _allowed(table: Table) -> pl.DataFrame:
         name = canonical_kind(kind)
         if not name:
             raise InputRefused(f"{what}: row {number}, column kind: not a kind of identifier")
-        if normalise(name, pl.Series([value]), Settings())[0] is None:
+        if not is_pseudonym(value) and normalise(name, pl.Series([value]), Settings())[0] is None:
             wrong = "not an address or range" if name == IP_RANGE else "stands for no identifier"
             raise InputRefused(f"{what}: row {number}, column value: {wrong}")
         rows.append((name, value))

@@ -140,6 +140,15 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def refuse_hidden_card_numbers(identifiers: pl.DataFrame) -> None:
+    """Raise InputRefused if normalised identifiers of a kind are card numbers that the raw texts hid, with invisible
+    characters between the digits, or with digits of another width."""
+    for (kind,), of_kind in sorted(identifiers.group_by("kind"), key=lambda g: str(g[0])):
+        found = judge(of_kind["value"])
+        if found.refused:
+            raise refusal(str(kind), "value", found, None)
+
+
 def refusal(table: str, column: str, found: Found, kind: str | None) -> InputRefused:
     """The sentence, without a value; of kinds only those that everybody knows are named."""
     known = kind is not None and canonical_kind(kind) in KINDS

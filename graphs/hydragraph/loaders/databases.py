@@ -47,10 +47,10 @@ class Reader:
     marked: bool = False
 
 
-def look_at(query: Query, folder: Path) -> Reader:
+def look_at(query: Query, folder: Path | None) -> Reader:
     """Look at what a query gives, without running it. Raises InputRefused if that cannot be read.
 
-    folder: a private one, for what the database cannot hold in memory.
+    folder: a private one, for what the database cannot hold in memory; None: it may write nothing at all.
     """
     if query.delta is not None:
         return _delta(query.name, query.delta)
@@ -118,7 +118,7 @@ _DUCKDB_PLAIN = (
 )  # fmt: skip
 
 
-def _duckdb(query: Query, file: Path, folder: Path) -> Reader:
+def _duckdb(query: Query, file: Path, folder: Path | None) -> Reader:
     try:
         import duckdb
     except ImportError:
@@ -132,7 +132,7 @@ def _duckdb(query: Query, file: Path, folder: Path) -> Reader:
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,
             "allow_community_extensions": False,
-            "temp_directory": str(folder),
+            "temp_directory": "" if folder is None else str(folder),
         }
         try:
             database = duckdb.connect(file, read_only=True, config=settings)
@@ -177,6 +177,7 @@ def _sqlite(query: Query, file: Path) -> Reader:
         try:
             with closing(sqlite3.connect(f"file:{quote(str(file.absolute()))}?mode=ro", uri=True)) as database:
                 database.text_factory = _sqlite_text
+                database.execute("PRAGMA temp_store = MEMORY")  # no temporary files
                 yield database.execute(sql)
         except sqlite3.Error as error:
             refuse(query.name, _sqlite_said(error))

@@ -23,7 +23,7 @@ def open_query(feed: Feed, scratch: Scratch) -> Part:
     """What the query of a feed gives: names of columns, no rows yet. Raises InputRefused if it cannot be read."""
     query = feed.query
     assert query is not None
-    reader = look_at(query, scratch.folder())
+    reader = look_at(query, None if scratch.in_memory else scratch.folder())
     twice = sorted({name for name in reader.columns if reader.columns.count(name) > 1})
     if twice:
         raise InputRefused(f"{query.name}: two columns of the query are called {twice[0]!r}; give each its own name")
@@ -51,17 +51,15 @@ def fetch(part: Part, scratch: Scratch) -> tuple[Part, int, str]:
     the columns, the number of rows and the sums. So the order of the rows makes no difference.
     """
     assert part.reader is not None
-    theirs, folder = list(part.columns.values()), scratch.folder()
+    theirs, shelf = list(part.columns.values()), scratch.shelf()
     texts = {part.columns[c] for c in texts_of(part.feed.table) if c in part.columns}
-    written: list[Path] = []
     size, number, sums = 0, 0, np.zeros(4, np.uint64)
 
     def write(rows: pl.DataFrame) -> None:
-        refuse_before_writing(part.feed.table, rows, texts_of(part.feed.table), first=not written)
+        refuse_before_writing(part.feed.table, rows, texts_of(part.feed.table), first=not shelf.held)
         if part.careful:
             rows = rows.with_columns(pl.lit(None, pl.Int64).alias(ROW), pl.lit(None, pl.String).alias(FAULT))
-        written.append(folder / f"{len(written)}.parquet")
-        rows.write_parquet(written[-1], compression="lz4")
+        shelf.add(rows)
 
     for frame in part.reader.rows(theirs, texts):
         rows = frame.select(pl.col(name).alias(c) for c, name in part.columns.items())
@@ -72,10 +70,10 @@ def fetch(part: Part, scratch: Scratch) -> tuple[Part, int, str]:
             size += sum(map(len, hashed))
             number += len(hashed)
             write(rows)
-    if not written:
+    if not shelf.held:
         write(rows)
     found = json.dumps([list(part.columns), number, sums.tolist()])
-    raw = pl.scan_parquet(written, glob=False)
+    raw = shelf.scan()
     schema = raw.collect_schema()
     fetched = replace(
         part,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import glob
+import io
 import re
 import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,12 +73,34 @@ class Part:
         return query.collect(engine="streaming", optimizations=_READ_ALL if whole else _READ_NEEDED)
 
 
-class Scratch:
-    """A private temporary folder, made at first use and removed with the object, at `close` or when Python ends."""
+@dataclass(frozen=True)
+class Shelf:
+    """Frames set aside as Parquet, in files of a folder or, without one, in memory."""
 
-    def __init__(self) -> None:
+    folder: Path | None
+    held: list[Path | bytes] = field(default_factory=list)
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Put a frame behind the others."""
+        place = io.BytesIO() if self.folder is None else self.folder / f"{len(self.held)}.parquet"
+        frame.write_parquet(place, compression="lz4")
+        self.held.append(place if isinstance(place, Path) else place.getvalue())
+
+    def scan(self) -> pl.LazyFrame:
+        """All of them under each other."""
+        return pl.scan_parquet(self.held, glob=False)  # type: ignore[arg-type]
+
+
+class Scratch:
+    """A private temporary folder, made at first use and removed with the object, at `close` or when Python ends.
+
+    in_memory: what stands on shelves is kept in memory, and there is no folder.
+    """
+
+    def __init__(self, *, in_memory: bool = False) -> None:
         self._folder: Path | None = None
         self._used = 0
+        self.in_memory = in_memory
 
     def folder(self) -> Path:
         """A new empty folder inside."""
@@ -88,6 +111,10 @@ class Scratch:
         made = self._folder / str(self._used)
         made.mkdir()
         return made
+
+    def shelf(self) -> Shelf:
+        """A place for frames: a new folder inside, or memory."""
+        return Shelf(None if self.in_memory else self.folder())
 
     def close(self) -> None:
         """Remove the folder now."""
@@ -123,10 +150,11 @@ def open_carefully(part: Part, scratch: Scratch) -> Part:
     head = part.head
     assert head is not None
     theirs = columns_of(part.feed, head.columns) if part.file.format == "csv" else dict(part.columns)
-    written = rewrite(part.feed.table, part.file, head, theirs, texts_of(part.feed.table), scratch.folder())
+    shelf = scratch.shelf()
+    rewrite(part.feed.table, part.file, head, theirs, texts_of(part.feed.table), shelf)
     return replace(
         part,
-        raw=pl.scan_parquet(written, glob=False),
+        raw=shelf.scan(),
         columns={c: c for c in theirs},
         dtypes=_strings(theirs),
         careful=True,

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import count
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -19,6 +18,9 @@ from hydragraph.loaders.columns import DECIMAL, MARK, NOT_PLAIN, NOT_UTF8
 from hydragraph.loaders.files import File
 from hydragraph.loaders.heads import Head
 from hydragraph.loaders.lines import TOO_MANY, csv_records, json_records, read_lines
+
+if TYPE_CHECKING:
+    from hydragraph.loaders.scan import Shelf
 
 ROW = "row number"
 FAULT = "fault of the row"
@@ -32,11 +34,11 @@ Row = list[str | None] | str
 """Values in column order, or the fault of the whole row."""
 
 
-def rewrite(table: str, file: File, head: Head, columns: Mapping[str, str], texts: set[str], into: Path) -> list[Path]:
-    """Write the rows of a CSV or NDJSON file to Parquet files in the folder `into`; at least one.
+def rewrite(table: str, file: File, head: Head, columns: Mapping[str, str], texts: set[str], into: Shelf) -> None:
+    """Put the rows of a CSV or NDJSON file of a table on the shelf `into`, in one frame at least.
 
     columns: canonical name -> name in the file. texts: the canonical columns that hold text, not times or counts.
-    The files have `columns` as String, ROW (Int64, the first data row is 1) and FAULT (String, null: none).
+    The frames have `columns` as String, ROW (Int64, the first data row is 1) and FAULT (String, null: none).
     Raises InputRefused when the file cannot be read to its end, or holds card numbers, before these are written.
     """
     text = read_lines(file, head.eol)
@@ -44,23 +46,19 @@ def rewrite(table: str, file: File, head: Head, columns: Mapping[str, str], text
     schema = dict.fromkeys(columns, pl.String()) | {ROW: pl.Int64(), FAULT: pl.String()}
     width = len(columns)
     batch: list[list[Any]] = []
-    written: list[Path] = []
 
     def flush() -> None:
-        path = into / f"{len(written)}.parquet"
-        rows = pl.DataFrame(batch, schema=schema, orient="row")
-        refuse_before_writing(table, rows, texts, first=not written)
-        rows.write_parquet(path, compression="lz4")
-        written.append(path)
+        frame = pl.DataFrame(batch, schema=schema, orient="row")
+        refuse_before_writing(table, frame, texts, first=not into.held)
+        into.add(frame)
         batch.clear()
 
     for number, row in zip(count(1), rows, strict=False):
         batch.append([None] * width + [number, row] if isinstance(row, str) else [*row, number, None])
         if len(batch) == _BATCH:
             flush()
-    if batch or not written:
+    if batch or not into.held:
         flush()
-    return written
 
 
 def _csv_rows(text: Iterator[str], head: Head, columns: Mapping[str, str]) -> Iterator[Row]:

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,11 @@ class Source:
     notes: tuple[str, ...]
     _scratch: Scratch = field(default_factory=Scratch, compare=False)
 
+    def without_tables(self) -> Source:
+        """The same without its rows, of which nothing stays in memory or in temporary files."""
+        self._scratch.close()
+        return replace(self, tables={}, _scratch=Scratch())
+
     def __repr__(self) -> str:
         return f"<Source {', '.join(f'{t} {r.kept} of {r.read} rows' for t, r in self.rows.items())}>"
 
@@ -91,13 +96,15 @@ def open_source(
     *,
     mapping: str | Path | None = None,
     settings: Settings = Settings(),  # noqa: B008 -- frozen
+    private: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Source:
     """Find the tables of a source, check every row, and give lazy frames of the rows that can be read.
 
     source: a folder, a file, or several; see `files` for how tables are recognised. mapping: a TOML file as described in
     `mapping`; where it names a database or Delta table for every table it speaks of, source may be empty. settings:
-    max_rejects, and the address prefixes. progress: called with what is done when it begins.
+    max_rejects, and the address prefixes. private: nothing is written to temporary files; rows that would be are held in
+    memory. progress: called with what is done when it begins.
 
     Memory does not grow with the number of rows, except for the rejects, distinct addresses in unusual forms, and Arrow
     files in the stream format. Raises InputRefused, with one sentence and before anything is given back, for a source
@@ -113,7 +120,7 @@ def open_source(
         entries = read_mapping(mapping)
     feeds, notes = find_feeds(paths, entries, None if mapping is None else Path(mapping))
     _check_tables(feeds)
-    scratch = Scratch()
+    scratch = Scratch(in_memory=private)
     executor = ThreadPoolExecutor(max_workers=1)  # hashing waits for the disk while polars computes
     try:
         digests = {f.path: executor.submit(_digest, f) for feed in feeds for f in feed.files}

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from hydragraph.case import LEADS, Case, open_case
 from hydragraph.constraints import coded_pairs, held_constraints, set_aside
+from hydragraph.hiding import hide, refuse_another_key
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.lineage import find_lineage, hours_in_words, lineage_table
 from hydragraph.links import read_links
 from hydragraph.loaders import open_source
+from hydragraph.pseudonyms import Key, read_key
 from hydragraph.review import CLEARED, foreseen, still_cleared
 from hydragraph.settings import Settings
 from hydragraph.watching.joins import Joined, join
@@ -79,6 +81,7 @@ def watch(
     settings: Settings | None = None,
     assessments: Sequence[str] = LEADS,
     clusters: Sequence[str] = (),
+    pseudonymise: str | Path | Key | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Watched:
     """Which accounts of newer tables attach to the clusters of a case, and which closed members have a successor there.
@@ -86,8 +89,8 @@ def watch(
     source, mapping: as for `analyze`, with what has come since the case was made: new accounts, closings, keys,
     instruments, links and events. settings: how to read it; those of the case if not given. assessments: clusters
     assessed so are watched, and confirmed ones; never those that a person called innocent, unless something opened them
-    again. clusters: ids, or beginnings of them, of the only clusters to be watched, whatever was decided. progress:
-    called with the name of each stage as it starts.
+    again. clusters: ids, or beginnings of them, of the only clusters to be watched, whatever was decided. pseudonymise:
+    the key of a case with pseudonyms. progress: called with the name of each stage as it starts.
 
     Members of the case's clusters and the accounts that come near them form one small graph, weighed by the calibration
     of the case (newer.newer), in which these accounts join clusters by the rules of an analysis (joins.join). Successors
@@ -100,13 +103,18 @@ def watch(
     tell = progress or (lambda stage: None)
     case = case if isinstance(case, Case) else open_case(case)
     settings = settings or case.settings
+    key = None if pseudonymise is None else read_key(pseudonymise)
+    refuse_another_key(case.manifest, key)
     watched = _watched(case, assessments, clusters)
     tell("read")
-    opened = open_source(source, mapping=mapping, settings=settings)
+    opened = open_source(source, mapping=mapping, settings=settings, private=key is not None)
     tell("links")
     graph, requests, *_ = read_links(opened, settings)
     known = held_constraints(case.path)
-    graph, left = set_aside(graph, known.allowed, settings)
+    if key is None:
+        graph, left = set_aside(graph, known.allowed, settings)
+    else:
+        graph, known, left = hide(graph, known, key, settings)
     # what innocent clusters were cleared with is no evidence, unless one is asked for by name
     graph, _, cleared = foreseen(graph, None if clusters else case)
     tell("join")
