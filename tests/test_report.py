@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hydragraph.case import Case
+from hydragraph.case import Case, open_case, write_case
 from hydragraph.report import text, write_report
-from hydragraph.report.document import Limits, document, script_json
-from report_case import HOSTILE, SECRET, T, cluster, hostile_case, make, three_clusters
+from hydragraph.report.document import Limits, document, script_json, section_of
+from hydragraph.schema import OUTPUT
+from report_case import HOSTILE, SECRET, T, cluster, frame, hostile_case, link, make, three_clusters
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 
@@ -170,7 +171,7 @@ def test_leads_come_first_and_explained_ones_are_folded(case: Case) -> None:
     assert at == sorted(at)
     assert '<article class="cluster coordinated" id="cluster-c-ring"' in source
     assert '<details class="cluster explained long" id="cluster-c-home">' in source
-    folded = source[source.index('<details class="folded">') :]
+    folded = source[source.index('<details class="folded long">') :]
     assert "c-home" in folded[: folded.index("</details>")]
 
 
@@ -224,6 +225,25 @@ def test_time_stands_among_the_evidence(tmp_path: Path) -> None:
     said = Page(document(case)).said
     assert said.count("synchrony: requests that begin together") == 1
     assert "synchrony: requests that begin together 2 ties 4 of 5 – 4.5" in said[: said.index("Cluster c-2")]
+
+
+def test_members_stand_with_what_they_share_most_tellingly(tmp_path: Path) -> None:
+    # a uses five devices, none of them alone, and b three of these; c uses a device of its own
+    rows = [("a", f"dev-aaaa-{i}", 11.0 + i) for i in range(5)] + [("b", f"dev-aaaa-{i}", 11.0 + i) for i in range(3)]
+    rows += [("c", "dev-cccc-9", 30.0), ("d", "dev-aaaa-3", 14.0), ("d", "dev-aaaa-4", 15.0)]
+    case = make(tmp_path / "case", {"c-1": list("abcd")}, [cluster("c-1", "review", 4)])
+    links = frame("links", [link(account, "device", value, bits) for account, value, bits in rows])
+    write_case(case.path, {n: case.table(n) for n in OUTPUT} | {"links": links}, lambda: case.manifest, force=True)
+    one = section_of(open_case(case.path), open_case(case.path).clusters.row(0, named=True))
+    shown = {account: [share["label"][-2:] for share in shares] for account, shares in one.shares.items()}
+    assert shown == {"a": ["-4", "-3", "-2"], "b": ["-2", "-1", "-0"], "d": ["-4", "-3"]}
+    assert one.shares_total == {"a": 5, "b": 3, "d": 2}
+    source = document(open_case(case.path))
+    said = Page(source).said
+    assert "a 40.0 dev-…-4 dev-…-3 dev-…-2 and 2 more" in said
+    assert said.count("and 2 more") == 1
+    assert "c 38.0 –" in said
+    assert "dev-aaaa" not in source
 
 
 def test_an_explanation_that_nothing_can_tell_is_not_named(tmp_path: Path) -> None:

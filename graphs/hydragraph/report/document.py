@@ -32,6 +32,7 @@ from hydragraph.report.picture import (
     shared_identifiers,
 )
 from hydragraph.report.rhythm import Rhythm, rhythm, week_paths
+from hydragraph.review import GIVEN
 from hydragraph.schema import ASSESSMENTS, OUTPUT
 from hydragraph.stability import holding_sentence
 from hydragraph.takedown import cut_cluster, plan_sentence
@@ -60,13 +61,17 @@ class Limits:
 
 _PER_CLUSTER = ("signals", "lineage", "takedown", "hours")
 
+_TELLING = 3
+"""Identifiers beside each member."""
+
 _MEMBER = ["account_id", "membership", "bits", "created_at", "first_seen", "last_seen", "closed_at", "close_reason",
     "events", "tokens"]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Section:
-    """One cluster as the templates want it: its row, and shown rows with the number there are (members: `_MEMBER`).
+    """One cluster as the templates want it: its row, and shown rows with the number there are (members: `_MEMBER`; shares,
+    shares_total: by account, the most telling identifiers it shares with other members, and how many there are).
     decision: the one that holds, as in `Case.decisions`."""
 
     row: Mapping[str, Any]
@@ -82,6 +87,8 @@ class Section:
     evidence_total: int
     members: Sequence[Sequence[Any]]
     members_total: int
+    shares: Mapping[str, Sequence[Mapping[str, Any]]]
+    shares_total: Mapping[str, int]
     lineage: Sequence[Mapping[str, Any]]
     lineage_total: int
     regrowth: str
@@ -132,7 +139,7 @@ def document(case: Case, limits: Limits = Limits()) -> str:
 
 def innocent_title(hypothesis: str) -> str:
     """An innocent explanation in words, household -> a household, or one person with several accounts; empty if none is."""
-    if hypothesis == UNKNOWN:
+    if hypothesis in (UNKNOWN, GIVEN):
         return ""
     known = {one.name: one.title.removesuffix(",") for one in INNOCENT}
     return known.get(hypothesis, hypothesis.replace("_", " "))
@@ -224,7 +231,8 @@ def _section(
     lineage = part["lineage"].sort("bits", "parent", "child", descending=[True, False, False], nulls_last=True)
     takedown = part["takedown"].sort("step")
     evidence, steps = shared.head(limits.identifiers), takedown.head(limits.steps)
-    labels = _labels(evidence, steps, picture.identifiers)
+    shares = _shares(members.head(limits.members), links, shared)
+    labels = _labels(evidence, steps, picture.identifiers, shares)
     return Section(
         row=row,
         anchor=anchor,
@@ -237,6 +245,8 @@ def _section(
         evidence_total=shared.height,
         members=members.select(_MEMBER).head(limits.members).rows(),
         members_total=members.height,
+        shares=_by_account(_with_labels(shares.filter(pl.col("place") < _TELLING), labels)),
+        shares_total=dict(shares.group_by("account_id").len().iter_rows()),
         lineage=lineage.head(limits.steps).to_dicts(),
         lineage_total=lineage.height,
         regrowth=Regrowth(part["members"], lineage, links).sentence,
@@ -283,6 +293,24 @@ def _by_kind(links: pl.DataFrame, shared: pl.DataFrame) -> list[dict[str, Any]]:
         .sort("first")
         .to_dicts()
     )
+
+
+def _shares(members: pl.DataFrame, links: pl.DataFrame, shared: pl.DataFrame) -> pl.DataFrame:
+    """What each of `members` shares with others: account_id, number, kind, value, place, from 0, the most bits first."""
+    return (
+        links.join(members, on="account_id", how="semi")
+        .select("account_id", "kind", "value")
+        .join(shared.select("number", "kind", "value", "bits"), on=["kind", "value"])
+        .sort("account_id", "bits", "number", descending=[False, True, False], nulls_last=True)
+        .select("account_id", "number", "kind", "value", place=pl.int_range(pl.len()).over("account_id"))
+    )
+
+
+def _by_account(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in rows:
+        found.setdefault(one["account_id"], []).append(one)
+    return found
 
 
 def _in_time(ties: pl.DataFrame) -> dict[str, Any]:
