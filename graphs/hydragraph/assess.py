@@ -266,6 +266,9 @@ INNOCENT: tuple[Hypothesis, ...] = (
 
 _HYPOTHESES = (COORDINATED, *INNOCENT)
 
+NOTHING_OF_THEIRS = "identifiers that others use as well"
+"""What is said of members who share nothing that is mostly theirs."""
+
 UNKNOWN = "unknown"
 
 DECLARED_CLUSTERS = 50.0
@@ -435,7 +438,7 @@ def _tied_by(view: View) -> list[str]:
     for size, row in zip(view.size.tolist(), number.tolist(), strict=True):
         parts = [kind_of(view.graph.kinds[k]).counted(row[k]) for k in rank if row[k]][:_KINDS_NAMED]
         joined = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-        sentences.append(f"{size} accounts share {joined or 'identifiers that others use as well'}.")
+        sentences.append(f"{size} accounts share {joined or NOTHING_OF_THEIRS}.")
     return sentences
 
 

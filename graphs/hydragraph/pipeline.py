@@ -44,7 +44,7 @@ from hydragraph.loaders import Source, open_source
 from hydragraph.loaders.card_columns import refuse_hidden_card_numbers
 from hydragraph.memory import peak_memory, reset_peak
 from hydragraph.pseudonyms import Key, read_key
-from hydragraph.review import Reviewed, foreseen, heed, refuse_to_lose_decisions
+from hydragraph.review import Reviewed, foreseen, heed, refuse_to_lose_decisions, without_evidence
 from hydragraph.schema import OUTPUT, REVIEW_STATES
 from hydragraph.settings import Settings
 from hydragraph.signals import look, measure, signal_table
@@ -165,6 +165,7 @@ def analyze(
     with stages.stage("assessment"):
         assessed = assess(view, measured, chance.beyond, groups.shares)
     ids, ledger = _carried(graph, clusters, before)
+    assessed = without_evidence(assessed, clusters.label, ties, pairs)
     reviewed = _reviewed(graph, evidence, clusters, assessed, ids, before)
     assessed = reviewed.assessed
     with stages.stage("lineage"):

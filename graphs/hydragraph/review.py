@@ -8,19 +8,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from hydragraph.assess import Assessed
+from hydragraph.assess import NOTHING_OF_THEIRS, UNKNOWN, Assessed
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import Case, Cluster
+from hydragraph.constraints import Pairs
 from hydragraph.decisions import Decision, add_decisions, holding, read_decisions
 from hydragraph.errors import CaseExists, InputRefused
 from hydragraph.identifiers import is_circumstantial
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.schema import REVIEW_STATES
+from hydragraph.ties import Ties
 
 CLEARED = "cleared"
 """The hypothesis of a cluster that a person called innocent."""
+
+GIVEN = "given"
+"""The hypothesis of a cluster that no evidence holds together, in a source that tells nothing about it either."""
 
 MOST = 0.5
 """Share of a cluster's accounts that must have been in the cluster decided about: for the decision to hold at least this, to
@@ -175,6 +182,33 @@ def _of_others(graph: BipartiteGraph, then: pl.DataFrame, cleared: dict[Decision
     crowd = others.group_by("of").agg(number=pl.col("account").n_unique()).join(size, on="of")
     few = crowd.filter(pl.col("number") <= pl.col("size")).select("of")
     return others.join(few, on="of", how="semi")["row"].unique().sort()
+
+
+def without_evidence(assessed: Assessed, label: NDArray[np.int64], ties: Ties, pairs: Pairs | None) -> Assessed:
+    """The judgement with an honest word on clusters that nothing but `pairs` (constraints, confirmed decisions) holds
+    together: those within one group of accounts that must be together, and without any tie between them.
+
+    label: number of each account's cluster. The explanation says so. Where no signal can tell anything either the cluster is
+    no lead for review: assessed explained, with the hypothesis `given`. What signals say of the members stays.
+    """
+    if pairs is None:
+        return assessed
+    inside = np.flatnonzero(label >= 0)
+    count = len(assessed.assessment)
+    low, high = np.full(count, len(label)), np.full(count, -1)
+    np.minimum.at(low, label[inside], pairs.together[inside])
+    np.maximum.at(high, label[inside], pairs.together[inside])
+    held = (low == high) & (low >= 0)
+    held[label[ties.a[(label[ties.a] == label[ties.b]) & (label[ties.a] >= 0)]]] = False
+    words, explanation, hypothesis = list(assessed.assessment), list(assessed.explanation), list(assessed.hypothesis)
+    size = np.bincount(label[inside], minlength=count)
+    for i in np.flatnonzero(held).tolist():
+        said = f"{size[i]} accounts that no evidence ties: that they belong together was given beforehand."
+        if hypothesis[i] == UNKNOWN:
+            words[i], explanation[i], hypothesis[i] = "explained", said, GIVEN
+        else:
+            explanation[i] = explanation[i].replace(f"{size[i]} accounts share {NOTHING_OF_THEIRS}.", said)
+    return replace(assessed, assessment=words, explanation=explanation, hypothesis=hypothesis)
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def holding_sentence(row: Mapping[str, Any]) -> str:
     if row["bits"] == 0 and row["cut_ties"] is None:
         return (
             "No shared identifier ties its accounts: they are held together by common address ranges or templates and by how"
-            " they behave, and each of them needs a look of its own."
+            " they behave, or by what was given beforehand. Each of them needs a look of its own."
         )
     if row["cut_ties"] is None:
         said = "No tie between two of its accounts holds it: its members keep step."
