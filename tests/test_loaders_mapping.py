@@ -68,7 +68,22 @@ def test_one_wide_file_feeds_links_of_several_kinds(tmp_path: Path) -> None:
     ]
     assert source.rows["links"] == Rows(read=6, kept=6, rejected=0, set_aside=3)
     assert source.rows["accounts"] == Rows(3, 3, 0, 0)
-    assert "links: 3 rows set aside, because they hold no value of the kind the mapping gives." in source.notes
+    assert source.notes == ("links: 3 rows set aside, because they hold no value of the kind the mapping gives.",)
+
+
+def test_a_column_that_another_section_takes_is_not_told_as_unread(tmp_path: Path) -> None:
+    source = mapped(
+        tmp_path,
+        '[accounts]\nfiles = ["users.csv"]\ncolumns = { account_id = "id", created_at = "since" }\n'
+        '[[links]]\nfiles = ["users.csv", "more.csv"]\ncolumns = { account_id = "id", value = "device_id" }\n'
+        'constant = { kind = "device" }\n',
+        users__csv="id,since,device_id,plan\na,2026-01-01,d1,free\n",
+        more__csv="id,device_id,since\nb,d1,2026-01-02\n",
+    )
+    assert source.notes == (
+        "accounts: columns not read, because they are not declared: plan.",
+        "links: columns not read, because they are not declared: plan, since.",  # since: that of more.csv
+    )
 
 
 def test_a_constant_address_kind_is_checked(tmp_path: Path) -> None:

@@ -145,6 +145,8 @@ def _read(
     rows: dict[str, Rows] = {}
     rejected: list[pl.DataFrame] = []
     inputs: list[Input] = []
+    surveyed: dict[str, tuple[list[Part], list[Survey], Known]] = {}
+    used: dict[Path, set[str]] = {}  # names of the columns that anything is made of, by file
     for table in dict.fromkeys(feed.table for feed in feeds):
         progress(f"reading {table}")
         mine = [feed for feed in feeds if feed.table == table]
@@ -154,6 +156,8 @@ def _read(
             for part in ([open_query(feed, scratch)] if feed.query else [open_part(feed, file) for file in feed.files])
         ]
         _check_columns(table, mine, parts)
+        for part in (p for p in parts if not p.feed.query):
+            used.setdefault(part.file.path, set()).update(part.feed.columns.get(c, c) for c in part.seen)
         for part in parts:
             refuse_in_unread(part)
         fetched = [fetch(part, scratch) if part.reader else (part, 0, "") for part in parts]
@@ -170,9 +174,11 @@ def _read(
             if not p.feed.query:
                 size, digest = digests[p.file.path].result()
             inputs.append(Input(table, p.file.name, s.rows, size, digest))
-        notes += _notes(table, parts, found, known)
+        surveyed[table] = parts, found, known
     if not any(rows[t].read for t in LINK_SOURCES if t in rows):
         raise InputRefused(f"empty source: no rows in {', '.join(t for t in LINK_SOURCES if t in rows)}")
+    for table, (parts, found, known) in surveyed.items():
+        notes += _notes(table, parts, found, known, used)
     return Source(
         tables=tables,
         rows=rows,
@@ -284,8 +290,10 @@ def _count(table: str, found: Sequence[Survey], settings: Settings) -> Rows:
     return Rows(read, read - rejected, rejected, sum(s.aside for s in found))
 
 
-def _notes(table: str, parts: Sequence[Part], found: Sequence[Survey], known: Known) -> list[str]:
-    unread = {n for p in parts for n in p.unread}
+def _notes(
+    table: str, parts: Sequence[Part], found: Sequence[Survey], known: Known, used: Mapping[Path, set[str]]
+) -> list[str]:
+    unread = {n for p in parts for n in p.unread if n not in used.get(p.file.path, ())}
     personal = {n for n in unread if refused_word(n)}
     notes = []
     named = {n for n in unread - personal if _is_name(n)}
