@@ -104,10 +104,14 @@ def test_clusters_are_completed_from_the_case(case: str) -> None:
         assert completed(*command, "c-") == ["c-one", "c-two"]
         assert completed(*command, "c-t") == ["c-two"]
         assert completed(*command, "x") == []
+    for command in (["export", case], ["export", "--format", "gexf", case], ["report", case], ["watch", case, "new"]):
+        assert completed(*command, "--cluster", "c-") == ["c-one", "c-two"]
+        assert completed(*command, "--cluster", "c-t") == ["c-two"]
 
 
 def test_no_case_no_clusters(tmp_path: Path) -> None:
     assert completed("show", str(tmp_path / "nowhere"), "c") == []
+    assert completed("export", "--cluster", "c") == []
     context = click.Context(click.Command("x"))
     assert ClusterId().shell_complete(context, click.Option(["--cluster"]), "") == []
 

@@ -58,6 +58,7 @@ def test_html_into_a_file_of_any_name(case: Path, tmp_path: Path) -> None:
         (["--lives"], "--lives draws a picture: -o FILE that ends in .png, .svg or .pdf"),
         (["--cluster", "c-ring"], "--cluster is for md and pictures; the html report holds all leads"),
         (["--format", "docx"], "'docx' is not one of"),
+        (["-o", "x.docx"], "no format has the ending of -o; there are html, htm, md, png, svg, pdf; or say --format"),
     ],
 )
 def test_what_does_not_fit_together_is_said(case: Path, options: list[str], words: str) -> None:

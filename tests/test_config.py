@@ -94,6 +94,11 @@ def test_show_says_what_holds_and_why(tmp_path: Path) -> None:
     assert [(row["value"], row["from"]) for row in shown[:3]] == [(7, "command line"), (20, "file"), (56, "default")]
     assert isinstance(shown[0]["value"], int)
     assert all(row["meaning"] for row in shown)
+    lines = ok("config", "show", "--format", "ndjson", "--limit", "4", "--columns", "setting,value").splitlines()
+    assert lines[:2] == ['{"setting": "seed", "value": 0}', '{"setting": "ipv4_prefix", "value": 24}']
+    assert lines[3:] == ['{"setting": "max_rejects", "value": 0.01}']
+    listed = ok("config", "show", "--format", "csv", "--columns", "from,value,setting").splitlines()
+    assert (listed[0], listed[1], listed[4]) == ("from,value,setting", "default,0,seed", "default,0.01,max_rejects")
 
 
 def test_every_setting_is_an_option_of_analyze_check_and_show() -> None:

@@ -102,8 +102,7 @@ class OneOf(click.ParamType[str]):
 
 
 class ClusterId(click.ParamType[str]):
-    """The id of a cluster or its beginning. A shell completes an argument from the case before it; not an option,
-    for which click does not tell the case."""
+    """The id of a cluster or its beginning. A shell completes it from the case that stands before it."""
 
     name = "text"
 
@@ -115,9 +114,11 @@ class ClusterId(click.ParamType[str]):
         """The clusters of the case that begin so, strongest first; none where there is no case."""
         import hydragraph as hg
 
+        # where the last word is an option that still lacks its value, click leaves all arguments unparsed
+        case = ctx.params.get("case") or next(iter(ctx.args), None)
         try:
-            clusters = hg.open_case(ctx.params["case"]).clusters
-        except (KeyError, TypeError, OSError, hg.HydragraphError):
+            clusters = hg.open_case(case).clusters  # type: ignore[arg-type]  # none is a TypeError
+        except (TypeError, OSError, hg.HydragraphError):
             return []
         listed = clusters.select("cluster_id", "assessment").iter_rows()
         return [CompletionItem(i, help=word) for i, word in listed if i.startswith(incomplete) and i == clean(i)]

@@ -26,6 +26,7 @@ from hydragraph.lineage import Regrowth
 from hydragraph.schema import INPUT, OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.stability import holding_sentence
+from hydragraph.stored import lacking, read_stored
 from hydragraph.takedown import Chokepoints, Plan, cut_cluster, plan_cluster
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Case:
     def _tables(self, name: str) -> pl.DataFrame:
         held: dict[str, pl.DataFrame] = self._held
         if name not in held:
-            frame = _read_table(self.path, name)
+            frame = read_stored(self.path, name)
             held[name] = with_states(frame, read_decisions(self.path)) if name == "clusters" else frame
         return held[name]
 
@@ -373,15 +374,18 @@ class AccountView:
 
 
 def open_case(path: str | Path) -> Case:
-    """The case in folder `path`. Raises NotACase when the folder is not one or lacks a file."""
+    """The case in folder `path`.
+
+    Raises NotACase when the folder is not one, or was written by an older version and lacks a file or a column. Whether
+    what a table holds can be read is found out when it is.
+    """
     path = Path(path)
     try:
         manifest = json.loads((path / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise NotACase(f"not a case: the folder has no readable {MANIFEST}; `hydragraph analyze` makes one") from error
-    missing = [f"{name}.parquet" for name in OUTPUT if not (path / f"{name}.parquet").is_file()]
-    if missing:
-        raise NotACase(f"incomplete case: {', '.join(missing)} missing; analyse the source again")
+    if lacks := lacking(path):
+        raise NotACase(f"an incomplete case, or one of an older version: {lacks}; analyse the source again")
     return Case(path=path, manifest=manifest)
 
 
@@ -482,11 +486,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _read_table(path: Path, name: str) -> pl.DataFrame:
-    try:
-        frame = pl.read_parquet(path / f"{name}.parquet")
-        return frame.select(pl.col(c.name).cast(c.dtype) for c in OUTPUT[name].columns)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise NotACase(f"{name}.parquet cannot be read as a case table; analyse the source again") from error

@@ -9,8 +9,8 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import table
-from hydragraph_cli.options import settings_options, talk_options
-from hydragraph_cli.output import emit, json_text, print_text
+from hydragraph_cli.options import list_options, settings_options, talk_options
+from hydragraph_cli.output import View, emit, json_text, print_frame, print_text
 
 
 @click.group("config")
@@ -28,11 +28,9 @@ def command() -> None:
 
 @command.command("show")
 @settings_options
-@click.option(
-    "--format", type=click.Choice(("table", "json")), default="table", show_default=True, help="How to print."
-)
+@list_options()
 @talk_options
-def show(settings: hg.Settings, origin: Mapping[str, str], format: str) -> None:
+def show(settings: hg.Settings, origin: Mapping[str, str], view: View) -> None:
     """Show which settings hold, and where each value came from.
 
     An option on the command line holds over the file, and the file over the default. Give the options that you would
@@ -46,20 +44,18 @@ def show(settings: hg.Settings, origin: Mapping[str, str], format: str) -> None:
     """
     import polars as pl
 
-    rows = [
-        {
-            "setting": f.name,
-            "value": getattr(settings, f.name),
-            "from": origin[f.name],
-            "meaning": f.metadata["meaning"],
-        }
-        for f in fields(settings)
-    ]
-    if format == "json":
-        emit(json_text(rows, indent=2) + "\n", encoding="utf-8")
+    values = [getattr(settings, f.name) for f in fields(settings)]  # whole numbers beside shares
+    numbers = view.format in ("json", "ndjson")
+    frame = pl.DataFrame({
+        "setting": [f.name for f in fields(settings)],
+        "value": pl.Series(values, dtype=pl.Object) if numbers else pl.Series(map(str, values), dtype=pl.String),
+        "from": [origin[f.name] for f in fields(settings)],
+        "meaning": [f.metadata["meaning"] for f in fields(settings)],
+    })  # fmt: skip
+    if view.for_people:
+        print_text(table(view.head(frame), below="meaning"))
     else:
-        texts = pl.DataFrame([{**row, "value": str(row["value"])} for row in rows])  # whole numbers beside shares
-        print_text(table(texts, below="meaning"))
+        print_frame(frame, view)
 
 
 @command.command("template")

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 import hydragraph as hg
-from hydragraph_cli.options import FOLDER, case_argument, pass_talk, talk_options, text_argument
+from hydragraph_cli.options import FOLDER, ClusterId, case_argument, pass_talk, talk_options
 from hydragraph_cli.output import emit, into
 from hydragraph_cli.talk import Talk
 
 PICTURES = ("png", "svg", "pdf")
+ENDINGS = {"": "html", "html": "html", "htm": "html", "md": "md"} | {kind: kind for kind in PICTURES}
 
 
 @click.command("report")
@@ -20,7 +21,7 @@ PICTURES = ("png", "svg", "pdf")
 @click.option(
     "--format", "format_", type=click.Choice(("html", "md", *PICTURES)), help="Otherwise by the ending of -o; or html."
 )
-@click.option("--cluster", callback=text_argument, metavar="ID", help="One cluster only; not for html.")
+@click.option("--cluster", type=ClusterId(), metavar="ID", help="One cluster only; not for html.")
 @click.option("--lives", is_flag=True, help="Draw the lives of accounts and who took whose place.")
 @talk_options
 @pass_talk
@@ -39,7 +40,11 @@ def command(talk: Talk, case: Path, out: Path | None, format_: str | None, clust
       hydragraph report case --lives -o lives.png
     """
     ending = "" if out is None else out.suffix.lower().removeprefix(".")
-    kind = format_ or (ending if ending in ("md", *PICTURES) else "html")
+    if format_ is None and ending not in ENDINGS:
+        raise click.UsageError(
+            f"no format has the ending of -o; there are {', '.join(filter(None, ENDINGS))}; or say --format"
+        )
+    kind = format_ or ENDINGS[ending]
     if kind in PICTURES:
         if out is None:
             raise click.UsageError(f"a {kind} picture goes into a file: -o FILE")
