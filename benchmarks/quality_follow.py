@@ -1,4 +1,5 @@
-"""How well a case is followed: ids from run to run, newer tables held against it, suggestions from known accounts."""
+"""How well a case is followed: ids from run to run, newer tables held against it, what people decided and know, suggestions
+from known accounts and paths between them."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ def followed(kept: Path, seeds: Iterable[int], say: Callable[[str], None]) -> li
         path = kept / f"follow-{seed}.json"
         if not path.is_file():
             with tempfile.TemporaryDirectory() as folder:
-                counts = {**_ids_kept(Path(folder), seed), **_watched(Path(folder), seed)}
+                counts = {
+                    **_ids_kept(Path(folder), seed), **_watched(Path(folder), seed), **_decided(Path(folder), seed)
+                }  # fmt: skip
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, json.dumps(counts).encode())
             say(f"followed: seed {seed}")
@@ -71,6 +74,7 @@ def _suggested(case: hg.Case, world: Path) -> dict[str, float]:
         "cluster", "account_id"
     )
     suggested = right = rings = 0
+    asked = found = between = own = 0
     for _, ring in held.group_by("cluster", maintain_order=True):
         members = ring["account_id"].to_list()
         if len(members) < 10:
@@ -80,7 +84,60 @@ def _suggested(case: hg.Case, world: Path) -> dict[str, float]:
         more = case.expand(known, count=len(members) - KNOWN).accounts["account_id"].to_list()
         suggested += len(more)
         right += len(set(more) & set(members))
-    return {"rings": rings, "suggested": suggested, "right": right}
+        for a, b in ((known[0], known[1]), (known[1], known[2])):
+            way = case.evidence_path(a, b, alternatives=0).steps["to_account"].to_list()
+            asked += 1
+            found += len(way) > 0
+            between += len(way[:-1])
+            own += len(set(way[:-1]) & set(members))
+    return {
+        "rings": rings, "suggested": suggested, "right": right,
+        "asked": asked, "paths": found, "between": between, "own": own,
+    }  # fmt: skip
+
+
+def _decided(folder: Path, seed: int) -> dict[str, float]:
+    """What becomes of decisions and of given pairs in the next run, the case being that of the first days (`_watched`).
+
+    Every coordinated cluster is called confirmed, and every one for review innocent, as well as as many explained ones.
+    Pairs: of each ring an account in a cluster and one in another cluster, or in none, must be together; two members of
+    other explained clusters must not.
+    """
+    case = hg.open_case(folder / "case")
+    explained = case.clusters.filter(pl.col("assessment") == "explained", pl.col("size") >= 3)["cluster_id"].sort()
+    confirmed, review = (
+        case.clusters.filter(assessment=word)["cluster_id"].sort() for word in ("coordinated", "review")
+    )
+    innocent = [*review, *explained[::2][: max(len(review), 10)]]
+    for cluster in confirmed:
+        hg.decide(case, cluster, "confirmed", by="benchmark")
+    for cluster in innocent:
+        hg.decide(case, cluster, "innocent", by="benchmark")
+    ring = pl.read_parquet(folder / "old" / "truth.parquet").select("account_id", ring="cluster")
+    where = case.accounts.join(ring, on="account_id").sort("account_id")
+    rows = []
+    for _, members in where.drop_nulls("ring").group_by("ring", maintain_order=True):
+        firsts = members.sort("cluster_id", nulls_last=True, maintain_order=True).unique(
+            "cluster_id", keep="first", maintain_order=True
+        )
+        if firsts.height > 1:
+            rows.append((*firsts["account_id"].head(2), "must"))
+    for cluster in explained[1::2][:100]:
+        names = where.filter(cluster_id=cluster)["account_id"].to_list()
+        rows.append((names[0], names[1], "cannot"))
+    pairs = pl.DataFrame(rows, schema=["account_a", "account_b", "relation"], orient="row")
+    after = hg.analyze(folder / "world", folder / "decided", previous=case, constraints=pairs)
+    word = dict(after.clusters.select("cluster_id", "assessment").iter_rows())
+    then = dict(after.accounts.select("account_id", "cluster_id").iter_rows())
+    held = [
+        (then[a] == then[b] and then[a] is not None) if relation == "must" else (then[a] != then[b] or then[a] is None)
+        for a, b, relation in rows
+    ]
+    return {
+        "confirmed": len(confirmed), "still_confirmed": sum(word.get(c) == "coordinated" for c in confirmed),
+        "innocent": len(innocent), "still_innocent": sum(word.get(c, "explained") == "explained" for c in innocent),
+        "given": len(held), "held": sum(held),
+    }  # fmt: skip
 
 
 def _watched(folder: Path, seed: int) -> dict[str, float]:
@@ -129,15 +186,25 @@ def follow_section(found: Iterable[Counts]) -> str:
             "`watch`: seconds, as a share of those of `analyze` on the older tables",
             f"{total['seconds'] / total['whole']:.2f}",
         ),
+        (
+            "confirmed clusters that keep their id and are coordinated in the next run",
+            share("still_confirmed", "confirmed"),
+        ),
+        ("clusters called innocent that are no lead in the next run", share("still_innocent", "innocent")),
+        ("pairs given as belonging together, or apart, that are", share("held", "given")),
         (f"`expand` from {KNOWN} known accounts: suggestions that are of the same ring", share("right", "suggested")),
+        ("`path` between two accounts of a ring: there is one", share("paths", "asked")),
+        ("`path`: accounts on the way that are of that ring", share("own", "between")),
     ]
     return "\n".join(
         [
             "## From run to run, and from known accounts",
             "",
             f"{len(each)} worlds of {ACCOUNTS:,} accounts, one a seed. For `watch` the first {CUT_DAYS:g} of their 60 days"
-            " are the case, the rest the newer tables. `expand` is asked for as many accounts as the ring has more,"
-            " rings of at least 10 accounts in clusters.",
+            " are the case, the rest the newer tables. In that case all coordinated clusters are called confirmed, those for"
+            " review and some explained ones innocent; the next run has all 60 days, and evidence of another kind may have"
+            " opened some of these again, as it should. `expand` is asked for as many accounts as the ring has more, rings"
+            " of at least 10 accounts in clusters, and `path` for the ways between the known ones.",
             "",
             "| what | share |",
             "| --- | --- |",

@@ -14,7 +14,15 @@ import pytest
 from hand import graph_of
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("peers", "quality_takedown", "quality_ablation", "quality_runs", "quality_document", "quality")
+MODULES = (
+    "peers",
+    "quality_takedown",
+    "quality_ablation",
+    "quality_runs",
+    "quality_follow",
+    "quality_document",
+    "quality",
+)
 
 
 @pytest.fixture
@@ -136,6 +144,28 @@ def test_a_whole_run_in_small(
     for picture in re.findall(r"\((figures/[^)]+)\)", text):
         assert (out.parent / picture).stat().st_size > 10_000
     assert not [line for line in text.splitlines() if "None" in line or "nan" in line]
+
+
+@pytest.mark.slow
+def test_cases_followed_in_small(bench: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow = bench["quality_follow"]
+    monkeypatch.setattr(follow, "ACCOUNTS", 3_000)
+    said: list[str] = []
+    found = follow.followed(tmp_path, [7], said.append)
+    counts = found[0]
+
+    assert said == ["followed: seed 7"]
+    assert follow.followed(tmp_path, [7], said.append) == found
+    assert len(said) == 1  # read from what was kept
+    parts = {"kept": "clusters", "attached_right": "attached", "fresh_right": "fresh", "right": "suggested",
+             "still_confirmed": "confirmed", "still_innocent": "innocent", "held": "given", "paths": "asked",
+             "own": "between"}  # fmt: skip
+    assert all(0 < counts[part] <= counts[whole] for part, whole in parts.items())
+    # what was given holds whatever the evidence says
+    assert counts["held"] == counts["given"]
+    rows = re.findall(r"^\| (?!what|---)", follow.follow_section(found), re.M)
+    assert len(rows) == len(parts) + 1
+    assert follow.follow_section([]) == ""
 
 
 def test_plans_carried_out_on_a_world(bench: dict[str, Any], tmp_path: Path) -> None:
