@@ -107,7 +107,7 @@ def test_nothing_dangerous_reaches_the_terminal(tmp_path: Path) -> None:
 
 def test_a_case_without_closings(tmp_path: Path) -> None:
     make_empty_case(tmp_path / "empty")
-    assert "No account was closed." in ok(str(tmp_path / "empty"))
+    assert "There is no cluster to look at." in ok(str(tmp_path / "empty"))
     result = invoke(str(tmp_path / "empty"), "c-one")
     assert result.exit_code == 1
     assert "no cluster has this id" in result.stderr

@@ -22,6 +22,7 @@ from hydragraph.lineage.pairs import candidates, lives, surviving_kinds, used_by
 from hydragraph.lineage.rota import same_place
 from hydragraph.schema import OUTPUT, TIME
 from hydragraph.worlds import simulate
+from quality_case import case_of
 from written import clusters_of
 
 Life = tuple[float, float | None, str | None]
@@ -395,6 +396,22 @@ def test_waves() -> None:
     assert shown == [(1, 6, 2, 2, 16.0, 3), (2, 3, 2, 0, None, 3)]
     assert rows["start"].to_list() == [START + dt.timedelta(hours=h) for h in (100, 124)]
     assert rows["end"].to_list() == [START + dt.timedelta(hours=h) for h in (111, 124.5)]
+
+
+def test_a_cluster_that_did_not_come_back_has_nobody_a_week_later() -> None:
+    # both members are closed after 10 hours; what is known of others reaches to day 40, or to day 7 and no week further
+    case = case_of({"k": ("coordinated", 1.0, ["a", "b"])}, ["other"])
+    for days, after in ((40, 0), (7, None)):
+        outside = pl.col("account_id") == "other"
+        case._held["accounts"] = case.accounts.with_columns(
+            first_seen=pl.lit(START, TIME),
+            last_seen=pl.when(outside)
+            .then(pl.lit(START + dt.timedelta(days=days), TIME))
+            .otherwise(pl.lit(START, TIME)),
+            closed_at=pl.when(~outside).then(pl.lit(START + dt.timedelta(hours=10), TIME)),
+        )
+        for found in (case.regrowth(), case.cluster("k").regrowth):
+            assert found.waves.select("open_before", "closed", "open_after").rows() == [(2, 2, after)]
 
 
 def test_survivors() -> None:

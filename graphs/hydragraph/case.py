@@ -22,7 +22,7 @@ from hydragraph.cards import case_card, cluster_card, printable
 from hydragraph.decisions import decision_table, keep_decisions, read_decisions, with_states
 from hydragraph.errors import CaseExists, NotACase, UnknownName
 from hydragraph.explain import Paths, Suggestions, evidence_path, suggest
-from hydragraph.lineage import Regrowth
+from hydragraph.lineage import Regrowth, last_known
 from hydragraph.schema import INPUT, OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.stability import holding_sentence
@@ -115,6 +115,7 @@ class Case:
             members=members,
             lineage=self.lineage.join(ids, left_on="parent", right_on="account_id", how="semi"),
             links=self.links.join(ids, on="account_id", how="semi"),
+            data_end=last_known(self.accounts),
         )
 
     @property
@@ -280,7 +281,7 @@ class Cluster:
     @cached_property
     def regrowth(self) -> Regrowth:
         """What followed the closings of its members: waves, times, surviving identifiers."""
-        return Regrowth(self.accounts, self.lineage, self.links)
+        return Regrowth(self.accounts, self.lineage, self.links, last_known(self.case.accounts))
 
     @property
     def takedown(self) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,13 +28,15 @@ _HOUR = 3_600_000_000
 class Regrowth:
     """What followed the closings of some clusters.
 
-    members: their accounts, rows of the case's accounts; lineage, links: the case's rows of these clusters. A closing is
-    one that was not the account holder's own will. Times are hours from a closing to the successor's first activity.
+    members: their accounts, rows of the case's accounts; lineage, links: the case's rows of these clusters. data_end: how
+    far the source reaches; None: to the last that is known of the members. A closing is one that was not the account
+    holder's own will. Times are hours from a closing to the successor's first activity.
     """
 
     members: pl.DataFrame
     lineage: pl.DataFrame
     links: pl.DataFrame
+    data_end: dt.datetime | None = None
 
     @cached_property
     def closings(self) -> pl.DataFrame:
@@ -87,7 +90,7 @@ class Regrowth:
             .group_by("cluster_id", "wave")
             .agg(open_before=_open_at("start"), open_after=_open_at("later"))
         )
-        last = self.members.select(pl.max_horizontal(pl.col("last_seen", "closed_at").max())).item()
+        last = self.data_end or last_known(self.members)
         return (
             waves.join(there, on=["cluster_id", "wave"], how="left")
             .with_columns(open_after=pl.when(pl.col("later") <= pl.lit(last, TIME)).then("open_after"))
@@ -147,7 +150,7 @@ class Regrowth:
         found = self._over_all
         closed, replaced = found["closed"] or 0, found["replaced"] or 0
         if not closed:
-            return "No account was closed."
+            return "No account was closed." if self.members.height else "There is no cluster to look at."
         accounts = "1 account" if closed == 1 else f"{closed:,} accounts"
         if not replaced:
             return f"{accounts} closed; for none of them a successor can be named."
@@ -174,6 +177,12 @@ def _open_at(time: str) -> pl.Expr:
         pl.col("closed_at").is_null() | (pl.col("closed_at") >= pl.col(time))
     )
     return there.fill_null(False).sum().cast(pl.Int64)
+
+
+def last_known(accounts: pl.DataFrame) -> dt.datetime | None:
+    """The latest activity or closing of accounts, None where no time is known."""
+    found: dt.datetime | None = accounts.select(pl.max_horizontal(pl.col("last_seen", "closed_at").max())).item()
+    return found
 
 
 _FIGURES = ("closed", "replaced", "share", "quarter", "median", "three_quarters")
