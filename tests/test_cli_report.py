@@ -50,6 +50,15 @@ def test_html_into_a_file_of_any_name(case: Path, tmp_path: Path) -> None:
     assert (tmp_path / "leads").read_bytes() == hg.write_report(hg.open_case(case)).read_bytes()
 
 
+def test_how_much_the_html_shows(case: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.html"
+    assert invoke("report", case, "--clusters", "1", "--links", "10", "-o", small).exit_code == 0
+    source = small.read_text("utf-8")
+    assert source.count("data-picture=") == 1  # of three clusters
+    assert "The picture is cut down to 10 of 13 links" in source  # five on one range, two at each of four shared cards
+    assert source == hg.write_report(hg.open_case(case), clusters=1, links=10).read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -58,6 +67,7 @@ def test_html_into_a_file_of_any_name(case: Path, tmp_path: Path) -> None:
         (["--lives"], "--lives draws a picture: -o FILE that ends in .png, .svg or .pdf"),
         (["--cluster", "c-ring"], "--cluster is for md and pictures; the html report holds all leads"),
         (["--format", "docx"], "'docx' is not one of"),
+        (["--format", "md", "--nodes", "50"], "--nodes is for html"),
         (["-o", "x.docx"], "no format has the ending of -o; there are html, htm, md, png, svg, pdf; or say --format"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,17 +13,18 @@ if TYPE_CHECKING:
 __all__ = ["report_text", "write_report"]
 
 
-def write_report(case: Case, path: str | Path | None = None, *, limits: Limits | None = None) -> Path:
+def write_report(case: Case, path: str | Path | None = None, *, limits: Limits | None = None, **instead: int) -> Path:
     """Write the report of `case` to `path` (default: report.html inside the case), whole or not at all; returns path.
 
-    limits: how much is shown, see `document.Limits`. The same case and limits give the same bytes. Account ids stand in
-    the report as they are, identifiers masked; whoever may read the case may read the report.
+    limits: how much is shown, see `document.Limits`; instead: single ones of them, as `clusters=10` or `nodes=2000` (a
+    picture takes time and memory with the square of its nodes). The same case and limits give the same bytes. Account ids
+    stand in the report as they are, identifiers masked; whoever may read the case may read the report.
     """
     from hydragraph.case import REPORT
     from hydragraph.report.document import Limits, document
     from hydragraph.report.files import write_whole
 
-    content = document(case, limits or Limits())
+    content = document(case, replace(limits or Limits(), **instead))
     return write_whole(case.path / REPORT if path is None else path, content.encode("utf-8"))
 
 
