@@ -261,7 +261,7 @@ def test_analyze_hands_everything_on(watched: Watched, case: str, tmp_path: Path
     result = invoke(
         "analyze", "a.csv", "b.csv", "-o", "out", "--mapping", "m.toml", "--config", str(config),
         "--seed", "9", "--ipv6-prefix", "48", "--max-rejects", "5%", "--previous", "before", "--force",
-        "--constraints", "pairs.csv", "--allow", "own.csv",
+        "--constraints", "pairs.csv", "--allow", "own.csv", "--pseudonymise", "the.key",
     )  # fmt: skip
     assert result.exit_code == 0
     settings = hg.Settings(seed=9, ipv4_prefix=20, ipv6_prefix=48, max_rejects=0.05)
@@ -273,6 +273,7 @@ def test_analyze_hands_everything_on(watched: Watched, case: str, tmp_path: Path
             "previous": Path("before"),
             "constraints": Path("pairs.csv"),
             "allow": Path("own.csv"),
+            "pseudonymise": Path("the.key"),
             "force": True,
         }
     ]
@@ -282,7 +283,8 @@ def test_analyze_with_nothing_but_a_source(watched: Watched, case: str) -> None:
     calls = watched("analyze", hg.open_case(case))
     result = invoke("analyze", "data", "-o", "out")
     nothing = {
-        "mapping": None, "settings": hg.Settings(), "previous": None, "constraints": None, "allow": None, "force": False
+        "mapping": None, "settings": hg.Settings(), "previous": None, "constraints": None, "allow": None,
+        "pseudonymise": None, "force": False,
     }  # fmt: skip
     assert calls == [{"args": (Path("data"), Path("out")), **nothing}]
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["cluster", "c-one", "Two"]

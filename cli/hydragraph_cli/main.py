@@ -100,6 +100,12 @@ class Commands(click.Group):
             talk.always(f"hydragraph: a file cannot be read or written: {error.strerror or type(error).__name__}")
             _explain(error, talk)
             code = FAILED
+        except MemoryError as error:
+            talk.always(
+                "hydragraph: out of memory; nothing was changed: close other programs, or give fewer tables or days"
+            )
+            _explain(error, talk)
+            code = FAILED
         except BaseException as error:  # polars panics are no Exception
             talk.always(f"hydragraph: stopped by an unforeseen {type(error).__name__}{_hint(talk)}")
             _explain(error, talk)

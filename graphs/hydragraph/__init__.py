@@ -17,7 +17,15 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from hydragraph.bipartite import BipartiteGraph
     from hydragraph.case import Case, Cluster, open_case
-    from hydragraph.errors import CaseExists, HydragraphError, InputRefused, NotACase, UnknownName
+    from hydragraph.errors import (
+        BeingWritten,
+        CaseExists,
+        HydragraphError,
+        InputRefused,
+        NotACase,
+        NotWritable,
+        UnknownName,
+    )
     from hydragraph.exports import export
     from hydragraph.loaders import Source, check, open_source
     from hydragraph.pipeline import analyze, demo
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from hydragraph.worlds import simulate
 
 _HOME = {
+    "BeingWritten": "errors",
     "BipartiteGraph": "bipartite",
     "Case": "case",
     "CaseExists": "errors",
@@ -42,6 +51,7 @@ _HOME = {
     "HydragraphError": "errors",
     "InputRefused": "errors",
     "NotACase": "errors",
+    "NotWritable": "errors",
     "Settings": "settings",
     "Source": "loaders",
     "UnknownName": "errors",
@@ -65,6 +75,7 @@ _HOME = {
 }
 
 __all__ = [
+    "BeingWritten",
     "BipartiteGraph",
     "Case",
     "CaseExists",
@@ -74,6 +85,7 @@ __all__ = [
     "HydragraphError",
     "InputRefused",
     "NotACase",
+    "NotWritable",
     "Settings",
     "Source",
     "UnknownName",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
@@ -28,6 +25,7 @@ from hydragraph.settings import Settings
 from hydragraph.stability import holding_sentence
 from hydragraph.stored import lacking, read_stored
 from hydragraph.takedown import Chokepoints, Plan, cut_cluster, plan_cluster
+from hydragraph.unfinished import beside, saying_what_to_do, take_back, take_place
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -38,7 +36,8 @@ REPORT = "report.html"
 LEADS = ("coordinated", "review")
 """Assessments of the clusters that somebody should look at."""
 
-_BUILDING = ".hydragraph-building-"
+BUILDING = "hydragraph-building"
+"""Purpose of the hidden folder that becomes a case."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -402,16 +401,28 @@ def write_case(
 
     tables: every table of schema.OUTPUT. manifest: called last, so that it can hold the time of the writing itself.
     finish: called with the case while it is still beside its place, to add the report.
-    Raises CaseExists if `out` is there and `force` is not set; a folder that is not a case is never replaced.
+    Raises CaseExists if `out` is there and `force` is not set, and NotWritable if there is no room or no permission; a
+    folder that is not a case is never replaced.
     """
     out = Path(out)
     refuse_to_replace(out, force=force)
     place = out.resolve()  # where a link points to
+    with saying_what_to_do(place):
+        return _write_case(out, place, tables, manifest, finish)
+
+
+def _write_case(
+    out: Path,
+    place: Path,
+    tables: Mapping[str, pl.DataFrame],
+    manifest: Callable[[], Mapping[str, Any]],
+    finish: Callable[[Case], None] | None,
+) -> Case:
     place.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(place)
-    building = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{place.name}-{os.getpid()}-", dir=place.parent))
+    take_back(place, BUILDING)
+    building = beside(place, BUILDING)
+    building.mkdir()
     try:
-        building.chmod(0o755 & ~_umask())
         with ThreadPoolExecutor(1) as pool:  # the tables are written while the report is made from those in memory
             written = pool.submit(_write_tables, building, tables)
             if finish is not None:
@@ -420,18 +431,7 @@ def write_case(
                 finish(case)
             written.result()
         (building / MANIFEST).write_text(json.dumps(manifest(), indent=2, sort_keys=False) + "\n", "utf-8")
-        if place.exists():
-            old = building.with_name(building.name + "-old")
-            place.replace(old)
-            try:
-                keep_decisions(old, building)  # also those taken while the new case was made
-                building.replace(place)
-            except BaseException:
-                old.replace(place)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            building.replace(place)
+        take_place(building, place, keep_decisions)  # also the decisions taken while the new case was made
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return open_case(out)
@@ -444,28 +444,6 @@ def _write_tables(folder: Path, tables: Mapping[str, pl.DataFrame]) -> None:
             frame = table.conform(frame)
         # level 1 takes two thirds of the time of the default for files of the same size
         frame.write_parquet(folder / f"{name}.parquet", compression="zstd", compression_level=1, statistics=True)
-
-
-def _sweep(place: Path) -> None:
-    """Clear away what a killed run left beside `place`; an old case that it had already moved aside comes back."""
-    for left in sorted(place.parent.glob(f"{_BUILDING}{glob.escape(place.name)}-*")):
-        pid = left.name.removeprefix(f"{_BUILDING}{place.name}-").partition("-")[0]
-        if left.is_symlink() or not left.is_dir() or not pid.isdecimal() or _alive(int(pid)):
-            continue
-        if left.name.endswith("-old") and not place.exists():
-            left.replace(place)
-        else:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def refuse_to_replace(out: Path, *, force: bool) -> None:
@@ -481,9 +459,3 @@ def refuse_to_replace(out: Path, *, force: bool) -> None:
         raise CaseExists("the output folder exists and is not a case; choose another folder")
     if not force:
         raise CaseExists("a case is there already; choose another folder or replace it with --force")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -19,6 +19,14 @@ class CaseExists(HydragraphError, FileExistsError):
     """The output folder is there already and replacing it was not asked for."""
 
 
+class NotWritable(HydragraphError, OSError):
+    """The output cannot be written: no room, no permission. What was there before is unchanged."""
+
+
+class BeingWritten(HydragraphError, BlockingIOError):
+    """Another run is writing the same output."""
+
+
 class NotACase(HydragraphError, FileNotFoundError):
     """The folder is not a case, or its files are incomplete."""
 

@@ -18,7 +18,7 @@ from hydragraph import __version__
 from hydragraph.activity import read_activity
 from hydragraph.assess import Assessed, assess
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.case import REPORT, Case, open_case, refuse_to_replace, write_case
+from hydragraph.case import BUILDING, REPORT, Case, open_case, refuse_to_replace, write_case
 from hydragraph.chance import ByChance, blocks_by_chance, compare, found_by_chance
 from hydragraph.communities import Clusters, find_clusters
 from hydragraph.constraints import (
@@ -52,6 +52,7 @@ from hydragraph.stability import core_stability
 from hydragraph.takedown import takedown_table
 from hydragraph.ties import Ties, find_ties
 from hydragraph.tracking import carried_ids, ledger_table, match_clusters, members_of
+from hydragraph.unfinished import alone, take_back
 
 Progress = Callable[[str], None]
 
@@ -105,10 +106,31 @@ def analyze(
     replace an existing case; one with decisions only if `previous` brings them along, and one with constraints only if
     these are brought along or given anew. progress: called with the name of each stage as it starts.
 
-    Returns the written case. Raises InputRefused when the source cannot be used and CaseExists when `out` is taken;
-    nothing is written then. The same input in any row order, file split or format gives the same tables.
+    Returns the written case. Raises InputRefused when the source cannot be used, CaseExists when `out` is taken,
+    BeingWritten when another run writes it, and NotWritable when there is no room; nothing is written then. The same
+    input in any row order, file split or format gives the same tables.
     """
     settings = settings or Settings()
+    with alone(Path(out)):
+        return _analyze(
+            source, out, mapping, settings, previous, constraints, allow, pseudonymise, force=force, progress=progress
+        )
+
+
+def _analyze(
+    source: str | Path | Sequence[str | Path],
+    out: str | Path,
+    mapping: str | Path | None,
+    settings: Settings,
+    previous: str | Path | Case | None,
+    constraints: str | Path | pl.DataFrame | None,
+    allow: str | Path | pl.DataFrame | None,
+    pseudonymise: str | Path | Key | None,
+    *,
+    force: bool,
+    progress: Progress | None,
+) -> Case:
+    take_back(Path(out).resolve(), BUILDING)
     refuse_to_replace(Path(out), force=force)
     key = None if pseudonymise is None else read_key(pseudonymise)
     before = open_case(previous) if isinstance(previous, (str, Path)) else previous
@@ -128,7 +150,8 @@ def analyze(
     with stages.stage("read"):
         opened = open_source(source, mapping=mapping, settings=settings, private=key is not None)
     with stages.stage("links"):
-        graph, requests, limits = read_links(opened, settings)
+        with opened.reading():
+            graph, requests, limits = read_links(opened, settings)
         opened = opened.without_tables()
         refuse_hidden_card_numbers(graph.identifiers)
         if key is None:

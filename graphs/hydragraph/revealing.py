@@ -51,7 +51,8 @@ def reveal(
     tell("read")
     opened = open_source(source, mapping=mapping, settings=case.settings, private=True)
     tell("links")
-    graph, *_ = read_links(opened, case.settings)
+    with opened.reading():
+        graph, *_ = read_links(opened, case.settings)
     del opened
     tell("hash")
     found = [pl.DataFrame(schema=_REVEALED)]

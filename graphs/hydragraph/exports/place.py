@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hydragraph.errors import CaseExists
+from hydragraph.unfinished import beside, saying_what_to_do, take_back, take_place
+
+_BUILDING = "hydragraph-export"
 
 
 @contextmanager
@@ -17,30 +19,26 @@ def whole(path: Path, *, files: tuple[str, ...] = (), force: bool = False) -> It
     """A place to write to that becomes `path` when the block ends without an error, and vanishes when it does not.
 
     files: names of the files that make up the export if it is a folder; empty if it is one file. The folder is there
-    already when the block starts. Raises CaseExists if `path` is taken and may not be replaced.
+    already when the block starts. Raises CaseExists if `path` is taken and may not be replaced, NotWritable if there is no
+    room or no permission.
     """
     path = path.absolute()
     _refuse_to_replace(path, files, force=force)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A folder of its own, so that the export inside gets the permissions of an ordinary new file.
-    beside = Path(tempfile.mkdtemp(prefix=".hydragraph-export-", dir=path.parent))
-    try:
-        new, old = beside / "new", beside / "old"
-        if files:
-            new.mkdir()
-        yield new
-        _refuse_to_replace(path, files, force=force)  # again: something may have come meanwhile
-        if not files or not path.exists():
-            new.replace(path)
-        else:
-            path.replace(old)  # a folder that holds files cannot be replaced in one step
-            try:
-                new.replace(path)
-            except OSError:
-                old.replace(path)
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with saying_what_to_do(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        take_back(path, _BUILDING)
+        new = beside(path, _BUILDING)
+        try:
+            if files:
+                new.mkdir()
+            yield new
+            _refuse_to_replace(path, files, force=force)  # again: something may have come meanwhile
+            take_place(new, path)
+        finally:
+            if new.is_dir():
+                shutil.rmtree(new, ignore_errors=True)
+            else:
+                new.unlink(missing_ok=True)
 
 
 def _refuse_to_replace(path: Path, files: tuple[str, ...], *, force: bool) -> None:

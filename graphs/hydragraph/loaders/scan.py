@@ -5,9 +5,6 @@ from __future__ import annotations
 import glob
 import io
 import re
-import shutil
-import tempfile
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +17,7 @@ from hydragraph.loaders.files import Feed, File
 from hydragraph.loaders.heads import Head, csv_head, ndjson_head
 from hydragraph.loaders.slow import FAULT, ROW, rewrite
 from hydragraph.schema import INPUT
+from hydragraph.unfinished import Temporary, saying_what_to_do
 
 if TYPE_CHECKING:
     from hydragraph.loaders.databases import Reader
@@ -83,7 +81,8 @@ class Shelf:
     def add(self, frame: pl.DataFrame) -> None:
         """Put a frame behind the others."""
         place = io.BytesIO() if self.folder is None else self.folder / f"{len(self.held)}.parquet"
-        frame.write_parquet(place, compression="lz4")
+        with saying_what_to_do(self.folder, temporary=True):
+            frame.write_parquet(place, compression="lz4")
         self.held.append(place if isinstance(place, Path) else place.getvalue())
 
     def scan(self) -> pl.LazyFrame:
@@ -98,17 +97,16 @@ class Scratch:
     """
 
     def __init__(self, *, in_memory: bool = False) -> None:
-        self._folder: Path | None = None
+        self._held: Temporary | None = None
         self._used = 0
         self.in_memory = in_memory
 
     def folder(self) -> Path:
         """A new empty folder inside."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="hydragraph-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        if self._held is None:
+            self._held = Temporary()
         self._used += 1
-        made = self._folder / str(self._used)
+        made = self._held.path / str(self._used)
         made.mkdir()
         return made
 
@@ -118,8 +116,8 @@ class Scratch:
 
     def close(self) -> None:
         """Remove the folder now."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._held is not None:
+            self._held.close()
 
 
 def open_part(feed: Feed, file: File) -> Part:

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from hydragraph.loaders.scan import (
     open_part,
     without_blank_lines,
 )
+from hydragraph.loaders.stamps import Stamps, stamps_of, unchanged
 from hydragraph.naming import refused_word
 from hydragraph.schema import INPUT, LINK_SOURCES, OUTPUT
 from hydragraph.settings import Settings
@@ -81,6 +83,11 @@ class Source:
     inputs: tuple[Input, ...]
     notes: tuple[str, ...]
     _scratch: Scratch = field(default_factory=Scratch, compare=False)
+    _stamps: Stamps = field(default_factory=dict, compare=False)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """A block in which the tables are read; InputRefused if a file has changed since the source was opened."""
+        return unchanged(self._stamps)
 
     def without_tables(self) -> Source:
         """The same without its rows, of which nothing stays in memory or in temporary files."""
@@ -108,7 +115,8 @@ def open_source(
 
     Memory does not grow with the number of rows, except for the rejects, distinct addresses in unusual forms, and Arrow
     files in the stream format. Raises InputRefused, with one sentence and before anything is given back, for a source
-    that cannot be used. Not checked: damage inside a Parquet or Arrow file that still decodes; files that change later.
+    that cannot be used. A file that changes while it is read is refused. Not checked: damage inside a Parquet or Arrow
+    file that still decodes.
     """
     paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(s) for s in source]
     if not paths and mapping is None:
@@ -120,17 +128,19 @@ def open_source(
         entries = read_mapping(mapping)
     feeds, notes = find_feeds(paths, entries, None if mapping is None else Path(mapping))
     _check_tables(feeds)
+    stamps = stamps_of(feeds)
     scratch = Scratch(in_memory=private)
     executor = ThreadPoolExecutor(max_workers=1)  # hashing waits for the disk while polars computes
     try:
         digests = {f.path: executor.submit(_digest, f) for feed in feeds for f in feed.files}
-        result = _read(feeds, notes, digests, scratch, settings, progress or (lambda stage: None))
+        with unchanged(stamps):
+            result = _read(feeds, notes, digests, scratch, settings, progress or (lambda stage: None))
     except BaseException:
         scratch.close()
         raise
     finally:
         executor.shutdown(cancel_futures=True)
-    return result
+    return replace(result, _stamps=stamps)
 
 
 def _read(

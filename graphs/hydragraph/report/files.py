@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from hydragraph.unfinished import beside, saying_what_to_do, take_place
 
 
 def write_whole(path: str | Path, data: bytes) -> Path:
-    """Write `data` to a temporary file beside `path`, then rename it; a failure leaves what was there. Returns path."""
+    """Write `data` to a temporary file beside `path`, then rename it; a failure leaves what was there. Returns path.
+
+    Raises NotWritable where there is no room or no permission."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_bytes(data)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    new = beside(path, "hydragraph-part")
+    with saying_what_to_do(path):
+        try:
+            new.write_bytes(data)
+            take_place(new, path)
+        finally:
+            new.unlink(missing_ok=True)
     return path

@@ -109,7 +109,8 @@ def watch(
     tell("read")
     opened = open_source(source, mapping=mapping, settings=settings, private=key is not None)
     tell("links")
-    graph, requests, *_ = read_links(opened, settings)
+    with opened.reading():
+        graph, requests, *_ = read_links(opened, settings)
     known = held_constraints(case.path)
     if key is None:
         graph, left = set_aside(graph, known.allowed, settings)

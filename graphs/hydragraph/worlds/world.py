@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from hydragraph.errors import CaseExists, InputRefused
+from hydragraph.unfinished import beside, saying_what_to_do, take_back, take_place
 from hydragraph.worlds.activity import generate
 from hydragraph.worlds.draft import Draft
 from hydragraph.worlds.innocent import build_innocents
@@ -26,6 +26,7 @@ from hydragraph.worlds.tables import Names, moment, write_tables
 from hydragraph.worlds.window import Window
 
 RECIPE = "world.json"
+_BUILDING = "hydragraph-world"
 TRUTH = "truth.parquet"
 EVENTS_PER_ACCOUNT = 16
 LARGEST_RING_SHARE = 0.4
@@ -156,20 +157,17 @@ def _said(asked: float | None, reached: float | None) -> tuple[str, ...]:
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A hidden folder beside `folder` to write into; it takes the place of `folder` when nothing went wrong."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        building.chmod(0o755)
-        yield building
-        if folder.exists():
-            old = building.with_name(building.name + "-old")
-            folder.replace(old)
-            building.replace(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            building.replace(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    folder = folder.resolve()  # where a link points to
+    with saying_what_to_do(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        take_back(folder, _BUILDING)
+        building = beside(folder, _BUILDING)
+        building.mkdir()
+        try:
+            yield building
+            take_place(building, folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
 
 
 def refuse_to_replace(folder: Path, *, force: bool) -> None:
