@@ -67,6 +67,15 @@ def test_every_signal_has_an_example() -> None:
     assert [name for name, note in notes.items() if UNWRITTEN in note or "Example:" not in note] == []
 
 
+def test_what_people_stumble_over_is_said_so() -> None:
+    table = text_of("docs/getting-started.md").partition("What people stumble over:")[2]
+    said = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+    code = " ".join(path.read_text("utf-8") for path in LIBRARY.rglob("*.py"))
+
+    assert len(said) == table.count("\n| ") - 1  # the head has none
+    assert [words for words in said if words not in code] == []
+
+
 def test_every_kind_scenario_and_group_is_named() -> None:
     """The tables come from the registries; this holds them against the registries once more, by another way."""
     kinds, worlds = text_of("docs/preparing-data.md"), text_of("docs/worlds.md")
