@@ -246,6 +246,30 @@ def test_a_part_inherits_the_decision_about_the_whole() -> None:
     assert heeded({"N": "review"}, {"N": "efx"}, given, heir).decisions == (given, heir)
 
 
+@pytest.mark.parametrize(("word", "then"), [("explained", "review"), ("coordinated", "coordinated")])
+def test_a_confirmed_ring_does_not_hide_in_a_cleared_cluster(word: str, then: str) -> None:
+    # B was confirmed and went into A, which was called innocent when it was abcd
+    ring = decision("B", members="xyz", word="confirmed")
+    found = heeded({"A": word}, {"A": "abcdxyz"}, ring, decision())
+    assert (found.states, found.assessed.assessment) == (["innocent"], [then])
+    assert found.assessed.explanation == [
+        f"Cleared by ann on 2026-03-02, but 3 of its 7 accounts are of a confirmed cluster. Why {word}."
+    ]
+    # one of them may be a mistake
+    assert heeded({"A": word}, {"A": "abcdx"}, ring, decision()).assessed.assessment == ["explained"]
+    # the decision was taken back, or somebody said later that these are innocent too
+    for later in (decision("B", members="xyz", word="unreviewed"), decision("C", members="xyz")):
+        assert heeded({"A": word}, {"A": "abcdxyz"}, ring, decision(), later).assessed.assessment == ["explained"]
+
+
+def test_a_confirmed_cluster_says_whom_somebody_called_innocent() -> None:
+    found = heeded({"A": "review"}, {"A": "abcdxy"}, decision("B", members="xyz"), decision(word="confirmed"))
+    assert found.assessed.assessment == ["coordinated"]
+    assert found.assessed.explanation[0].startswith(
+        "Confirmed by ann on 2026-03-02; 2 of its 6 accounts were called innocent: look at them first. Why"
+    )
+
+
 def test_a_decision_taken_back_changes_nothing() -> None:
     found = heeded({"A": "review"}, {"A": "abcd"}, decision(), decision(word="unreviewed"))
     assert (found.states, found.assessed.explanation) == (["unreviewed"], ["Why review."])

@@ -173,6 +173,18 @@ def test_what_was_opened_again_is_watched(tmp_path: Path) -> None:
     assert hg.watch(second, since, assessments=words).attached.is_empty()
 
 
+def test_a_confirmed_ring_that_goes_into_a_cleared_cluster_is_seen(tmp_path: Path) -> None:
+    """The three are confirmed, the six are cleared; then all share another card, device and phone. The larger id lasts."""
+    joint = "".join(f"\n{who},{kind},joint" for who in "abcdefxyz" for kind in ("payment", "device", "phone"))
+    first, second = cases(tmp_path, FAMILY, FAMILY + joint, ("x", "confirmed"), ("a", "innocent"))
+    row = second.cluster(where(second, "x") or "").row
+    assert (row["cluster_id"], row["size"]) == (where(first, "a"), 9)
+    assert (row["review_state"], row["assessment"]) == ("innocent", "review")
+    assert "but 3 of its 9 accounts are of a confirmed cluster." in row["explanation"]
+    since = source_of(tmp_path / "since", links="account_id,kind,value\nnew,payment,joint\nnew,device,joint")
+    assert hg.watch(second, since).attached["account_id"].to_list() == ["new"]
+
+
 # --- the report
 
 

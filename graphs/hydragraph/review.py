@@ -29,6 +29,9 @@ CLEARED = "cleared"
 GIVEN = "given"
 """The hypothesis of a cluster that no evidence holds together, in a source that tells nothing about it either."""
 
+SEVERAL = 2
+"""Accounts of a confirmed cluster that are enough to doubt that a cluster is innocent."""
+
 MOST = 0.5
 """Share of a cluster's accounts that must have been in the cluster decided about: for the decision to hold at least this, to
 inherit a decision without its id more than this."""
@@ -88,14 +91,18 @@ def _kinds(links: pl.DataFrame) -> dict[str, list[str]]:
 
 def still_cleared(case: Case) -> list[str]:
     """The clusters of a case that somebody called innocent and that nothing has opened again since, see `heed`."""
-    innocent = {c: d for c, d in holding(read_decisions(case.path)).items() if d.decision == "innocent"}
+    decisions = read_decisions(case.path)
+    last = _last(decisions)
+    innocent = {c: d for c, d in holding(decisions).items() if d.decision == "innocent"}
     members = case.accounts.filter(pl.col("cluster_id").is_in(list(innocent))).select("account_id", "cluster_id")
     now = _kinds(case.links.join(members, on="account_id", how="inner"))
     accounts = dict(members.group_by("cluster_id").agg("account_id").iter_rows())
     return [
         cluster
         for cluster, names in accounts.items()
-        if not _fresh(innocent[cluster], now.get(cluster, [])) and not _few(innocent[cluster], set(names))
+        if not _fresh(innocent[cluster], now.get(cluster, []))
+        and not _few(innocent[cluster], set(names))
+        and _called("confirmed", set(names), last) < SEVERAL
     ]
 
 
@@ -120,18 +127,22 @@ def foreseen(graph: BipartiteGraph, before: Case | None) -> tuple[BipartiteGraph
     lasts when evidence thins. innocent: what it was cleared with counts for nobody else. That is every identifier that
     two or more of its members shared in the earlier case, of a kind that can make a tie, and of which they were at least
     half of the users; links of other accounts to it are left out. Not so if more other accounts use these identifiers
-    than it had members, or if members share evidence of a kind that they did not share then.
+    than it had members, if members share evidence of a kind that they did not share then, or if the cluster held two or
+    more accounts of a confirmed one in the earlier case.
     """
     decisions = () if before is None else read_decisions(before.path)
     if before is None or not decisions:
         return graph, [], []
-    by_time = sorted(holding(decisions).values(), key=lambda d: d.when)
-    last = {account: decision for decision in by_time for account in decision.members}
     members: dict[Decision, list[str]] = {}
+    last = _last(decisions)
     for account, decision in sorted(last.items()):
         members.setdefault(decision, []).append(account)
     confirmed = [pl.Series(accounts) for d, accounts in members.items() if d.decision == "confirmed"]
-    cleared = {d: accounts for d, accounts in members.items() if d.decision == "innocent"}
+    there = before.accounts.filter(
+        pl.col("account_id").is_in([a for a, d in last.items() if d.decision == "confirmed"])
+    )
+    doubtful = set(there.group_by("cluster_id").len().filter(pl.col("len") >= SEVERAL)["cluster_id"])
+    cleared = {d: a for d, a in members.items() if d.decision == "innocent" and d.cluster_id not in doubtful}
     out = _of_others(graph, before.links, cleared)
     if out.is_empty():
         return graph, confirmed, []
@@ -139,6 +150,17 @@ def foreseen(graph: BipartiteGraph, before: Case | None) -> tuple[BipartiteGraph
     said = f"decisions: links of {number:,} accounts to what innocent clusters were cleared with are no evidence"
     stays = graph.links.with_row_index("row").filter(~pl.col("row").is_in(out.implode())).drop("row")
     return replace(graph, links=stays), confirmed, [said]
+
+
+def _last(decisions: Sequence[Decision]) -> dict[str, Decision]:
+    """For each account the last of the decisions that hold about a cluster of which it was a member."""
+    by_time = sorted(holding(decisions).values(), key=lambda d: dt.datetime.fromisoformat(d.when))
+    return {account: decision for decision in by_time for account in decision.members}
+
+
+def _called(word: str, accounts: set[str], last: dict[str, Decision]) -> int:
+    """How many of the accounts the `last` decision about each calls `word`."""
+    return sum(last[account].decision == word for account in accounts & set(last))
 
 
 def _of_others(graph: BipartiteGraph, then: pl.DataFrame, cleared: dict[Decision, list[str]]) -> pl.Series:
@@ -236,10 +258,11 @@ def heed(
     more than half of the new one's accounts were members. confirmed: assessed coordinated; if fewer than half of the
     members were members then, at least for review. innocent: assessed explained, hypothesis `cleared`; but as its
     evidence says if members share evidence of a kind that they did not then (address ranges and the like do not count),
-    or if fewer than half of the members were members then. The explanation says who decided, when, and what stands
-    against it.
+    or if fewer than half of the members were members then; and at least for review if two or more of its accounts are, by
+    the last decision about them, of a confirmed cluster. The explanation says who decided, when, and what stands against
+    it; that of a confirmed cluster also how many of its accounts somebody called innocent.
     """
-    lasting = holding(decisions)
+    lasting, last = holding(decisions), _last(decisions)
     own = members.group_by("cluster_id").agg("account_id")
     accounts = {cluster: set(names) for cluster, names in own.iter_rows()}
     heirs = _heirs([d for d in lasting.values() if d.decision != REVIEW_STATES[0]], members, set(lasting))
@@ -260,9 +283,10 @@ def heed(
         if decision is None:
             continue
         if decision.decision == "confirmed":
-            _confirm(out, i, decision, accounts[cluster])
+            _confirm(out, i, decision, accounts[cluster], _called("innocent", accounts[cluster], last))
         elif decision.decision == "innocent":
-            _clear(out, i, decision, accounts[cluster], now.get(cluster, []))
+            against = _called("confirmed", accounts[cluster], last)
+            _clear(out, i, decision, accounts[cluster], now.get(cluster, []), against)
     return Reviewed(out, states, (*decisions, *heirs))
 
 
@@ -300,12 +324,14 @@ def _few(decision: Decision, accounts: set[str]) -> bool:
     return len(accounts & set(decision.members)) < MOST * len(accounts)
 
 
-def _confirm(out: Assessed, i: int, decision: Decision, accounts: set[str]) -> None:
+def _confirm(out: Assessed, i: int, decision: Decision, accounts: set[str], innocent: int) -> None:
     said = f"Confirmed by {_about(decision)}"
     few = _few(decision, accounts)
     if few:
         known = len(accounts & set(decision.members))
         said += f", when only {known} of its {len(accounts)} accounts were members"
+    if innocent:
+        said += f"; {innocent} of its {len(accounts)} accounts were called innocent: look at them first"
     if out.assessment[i] == "explained":
         out.explanation[i], out.against[i] = (
             f"{said}; its evidence alone would not say so. {out.against[i]}".rstrip(),
@@ -319,7 +345,7 @@ def _confirm(out: Assessed, i: int, decision: Decision, accounts: set[str]) -> N
         out.assessment[i] = "review"
 
 
-def _clear(out: Assessed, i: int, decision: Decision, accounts: set[str], kinds: Sequence[str]) -> None:
+def _clear(out: Assessed, i: int, decision: Decision, accounts: set[str], kinds: Sequence[str], confirmed: int) -> None:
     fresh, few = _fresh(decision, kinds), _few(decision, accounts)
     if fresh:
         out.explanation[i] = (
@@ -332,6 +358,11 @@ def _clear(out: Assessed, i: int, decision: Decision, accounts: set[str], kinds:
             f"Cleared by {_about(decision)}, but only {known} of its {len(accounts)} accounts were members then."
             f" {out.explanation[i]}"
         )
+    elif confirmed >= SEVERAL:
+        out.explanation[i] = (
+            f"Cleared by {_about(decision)}, but {confirmed} of its {len(accounts)} accounts are of a confirmed cluster."
+            f" {out.explanation[i]}"
+        )
     else:
         said = f"Cleared by {_about(decision)}, and no evidence of another kind has appeared since."
         if out.assessment[i] == "explained":
@@ -339,3 +370,5 @@ def _clear(out: Assessed, i: int, decision: Decision, accounts: set[str], kinds:
         else:
             out.explanation[i], out.against[i] = f"{said} {out.against[i]}".rstrip(), out.explanation[i]
         out.assessment[i], out.hypothesis[i] = "explained", CLEARED
+    if confirmed >= SEVERAL and out.assessment[i] == "explained":
+        out.assessment[i] = "review"
