@@ -277,3 +277,10 @@ def test_a_stderr_that_cannot_be_written_is_no_reason_to_stop(monkeypatch: pytes
     monkeypatch.setattr(sys, "stderr", None)
     talk.Talk().always("nobody hears this")
     assert not talk.on_terminal(None)
+
+
+def test_a_number_keeps_its_per_cent_sign_at_the_end_of_a_line() -> None:
+    for blanks in range(70, 80):
+        lines = layout.wrap(f"{'x' * blanks} 58 % of the members").splitlines()
+        assert "58 %" in "|".join(lines)
+        assert max(map(len, lines)) <= 80

@@ -39,8 +39,10 @@ def width() -> int:
 
 
 def wrap(text: str, indent: str = "") -> str:
-    """`text` made safe and wrapped to the width of the terminal."""
-    return textwrap.fill(clean(text), width(), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    """`text` made safe and wrapped to the width of the terminal; a number keeps its %."""
+    held = clean(text).replace(" %", "\u00a0%")  # textwrap breaks at no such blank
+    lines = textwrap.fill(held, width(), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return lines.replace("\u00a0%", " %")
 
 
 def paint(text: str, code: str) -> str:
