@@ -403,3 +403,14 @@ def test_the_check_finds_a_spoiled_case(tmp_path: Path, said: str) -> None:
     table, change = SPOILED[said]
     spoil(found.path, table, change)
     assert any(said in sentence for sentence in breaks(found.path))
+
+
+@pytest.mark.parametrize(("cards", "said"), [(1, "1 value is used"), (2, "2 values are each used")])
+def test_a_card_of_many_strangers_makes_no_cluster_and_is_told(cards: int, said: str, tmp_path: Path) -> None:
+    many = [f"a{c}-{i},card-{c}" for c in range(cards) for i in range(9)]
+    (tmp_path / "payments.csv").write_text(
+        "\n".join(["account_id,instrument_id", *many, *(f"b{i},own-{i}" for i in range(400))])
+    )
+    case = hg.analyze(tmp_path / "payments.csv", tmp_path / "case")
+    assert case.clusters.is_empty()
+    assert [note for note in case.manifest["notes"] if note.startswith(f"payment: {said} by 8 or more accounts")]

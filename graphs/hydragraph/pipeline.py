@@ -375,9 +375,11 @@ def _wide_and_alone(graph: BipartiteGraph, clusters: Clusters) -> list[str]:
             continue
         many = (graph.kind_code == k) & (alone >= _MANY) & (2 * alone >= graph.degree)
         if many.any():
+            number, most = int(many.sum()), int(alone[many].max())
+            values, form = ("value is", "forms") if number == 1 else ("values are each", "form")
             said.append(
-                f"{name}: {int(many.sum())} values are each used by {_MANY} or more accounts that share nothing else, at"
-                f" most {int(alone[many].max())}, and form no cluster: a reseller, a billing service or a placeholder?"
+                f"{name}: {number} {values} used by {_MANY} or more accounts that share nothing else, at most {most}, and"
+                f" {form} no cluster: a reseller, a billing service or a placeholder?"
             )
     return said
 
