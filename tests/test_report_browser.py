@@ -262,6 +262,16 @@ def test_a_large_picture_is_not_drawn_anew_at_every_move(tmp_path: Path) -> None
         page.do(f"{FIGURE}.querySelector('[data-do=fit]').click()")
         page.settled()
         assert page.do(DRAWN) == start
+        # what is in focus is drawn in front of the rest, which is drawn once
+        drawn = page.do("window.lines")
+        focused = []
+        for account in (0, 300, 600, 900, 0):
+            page.mouse("mouseMoved", *place(shown, shown["accounts"][account]))
+            page.settled()
+            focused.append(page.do(DRAWN))
+        assert page.do("window.lines") - drawn < 2 * 8000
+        assert focused[0] == focused[4] != start
+        assert len(set(focused)) == 4
         assert page.said == []
 
 

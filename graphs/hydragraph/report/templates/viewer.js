@@ -44,7 +44,9 @@
     const byMembers = [...identifiers].sort((a, b) => b.members - a.members || a.number - b.number);
     const everybody = [...byMembers, ...accounts];
     let scale = 1, left = 0, top = 0, hover = null, chosen = null, found = null, grip = null, queued = false, near = false;
-    let moving = 0, layer = null; // moving: the timer that ends the move of a large picture
+    // of a large picture: moving: the timer that ends a move; layer: what is moved; veil: all of it, faded, behind what is in focus
+    const large = nodes.length + links.length > 1000;
+    let moving = 0, layer = null, veil = null;
     const seen = (node) => node.account || shown.has(node.kind);
     const name = (node) => node.account ? node.label : `${titles.get(node.kind)} ${node.label}`;
     const redraw = () => {
@@ -53,19 +55,19 @@
       requestAnimationFrame(() => { queued = false; draw(); });
     };
 
-    function draw() {
+    function draw(lines = false) { // lines: for paper, nothing from a bitmap
       const ratio = Math.min(window.devicePixelRatio || 1, 2), wide = canvas.clientWidth;
       if (!wide) return;
       const across = Math.round(wide * ratio), down = Math.round(wide * ratio * HEIGHT / WIDTH);
       if (canvas.width === across && canvas.height === down) pen.clearRect(0, 0, across, down);
       else { canvas.width = across; canvas.height = down; }
-      if (!moving) { paint(pen, across, down, ratio, across / WIDTH, left, top); return; }
+      if (!moving || lines) { paint(pen, across, down, ratio, across / WIDTH, left, top, large && !lines); return; }
       // a large picture on the move: what was drawn with as much around it is moved, and drawn anew when too little is left
       const far = layer ? scale / layer.scale : 0, x = layer ? (layer.left - left) * scale : 0, y = layer ? (layer.top - top) * scale : 0;
       if (far < 0.7 || far > 1.5 || x > 0 || y > 0 || x + 2 * WIDTH * far < WIDTH || y + 2 * HEIGHT * far < HEIGHT) {
         layer = { scale, left: left - WIDTH / 2 / scale, top: top - HEIGHT / 2 / scale, canvas: document.createElement("canvas") };
         [layer.canvas.width, layer.canvas.height] = [2 * wide, Math.round(2 * wide * HEIGHT / WIDTH)];
-        paint(layer.canvas.getContext("2d"), layer.canvas.width, layer.canvas.height, 1, wide / WIDTH, layer.left, layer.top);
+        paint(layer.canvas.getContext("2d"), layer.canvas.width, layer.canvas.height, 1, wide / WIDTH, layer.left, layer.top, false);
         draw();
         return;
       }
@@ -76,20 +78,12 @@
 
     // What is slow: the area that lines of more than one pixel cover, outlines of circles, paths of thousands of lines, and asking
     // the page for anything. So dense links are one pixel wide, drawn some hundreds at a time, and an open circle is two full ones.
-    function paint(pen, across, down, ratio, unit, left, top) {
+    function paint(pen, across, down, ratio, unit, left, top, veiled) {
       const zoom = unit * scale, grown = unit * scale ** 0.45 * Math.max(1, 1.15 / (unit / ratio) ** 0.5);
       for (const node of nodes) { node.left = (node.x - left) * zoom; node.top = (node.y - top) * zoom; }
       const focus = chosen || hover, beside = new Set(focus ? focus.links.flatMap((l) => [l.from, l.to]) : []);
       if (focus) beside.add(focus);
-      const disc = (node, radius, fill) => {
-        pen.fillStyle = colour(fill);
-        pen.beginPath();
-        pen.arc(node.left, node.top, radius, 0, 2 * Math.PI);
-        pen.fill();
-      };
-      const faded = (node) => (focus && !beside.has(node)) || (found && !focus && !found.has(node));
-
-      const stroke = (some, tint, alpha, width) => {
+      const stroke = (pen, some, tint, alpha, width) => {
         Object.assign(pen, { strokeStyle: colour(tint), globalAlpha: Math.min(alpha, 1), lineWidth: width });
         for (let i = 0; i < some.length; i += 500) {
           pen.beginPath();
@@ -102,42 +96,58 @@
           pen.stroke();
         }
       };
-      const thin = links.length > 500 ? 1 : Math.max(1, 0.9 * ratio), depth = thin === 1 ? Math.sqrt(ratio) : 1;
-      stroke(links, "link-line", (focus || found ? 0.12 : Math.max(0.2, 0.55 - links.length / 4000)) * depth, thin);
-      if (focus) stroke(focus.links, "chosen", 0.95, Math.max(1, 0.9 * ratio));
-
-      const pad = 0.7 * ratio;
-      for (const node of nodes) {
-        const { left: x, top: y } = node, r = node.size * grown;
-        if (!seen(node) || x < -r || y < -r || x > across + r || y > down + r) continue;
-        pen.globalAlpha = faded(node) ? 0.18 : 1;
+      const disc = (pen, node, radius, fill) => {
+        pen.fillStyle = colour(fill);
+        pen.beginPath();
+        pen.arc(node.left, node.top, radius, 0, 2 * Math.PI);
+        pen.fill();
+      };
+      const mark = (pen, node, alpha) => {
+        const { left: x, top: y } = node, r = node.size * grown, pad = 0.7 * ratio;
+        if (!seen(node) || x < -r || y < -r || x > across + r || y > down + r) return;
+        pen.globalAlpha = alpha;
         if (node.account) {
-          disc(node, r + pad, "ink");
-          if (!node.core) disc(node, r - pad, "paper");
-          if (node.closed) {
-            pen.beginPath();
-            for (const arm of [r / 2, -r / 2]) { pen.moveTo(x - arm, y - r / 2); pen.lineTo(x + arm, y + r / 2); }
-            pen.lineWidth = 1.4 * ratio;
-            pen.strokeStyle = colour(node.core ? "paper" : "ink");
-            pen.stroke();
-          }
+          disc(pen, node, r + pad, "ink");
+          if (!node.core) disc(pen, node, r - pad, "paper");
+          if (!node.closed) return;
+          pen.beginPath();
+          for (const arm of [r / 2, -r / 2]) { pen.moveTo(x - arm, y - r / 2); pen.lineTo(x + arm, y + r / 2); }
+          Object.assign(pen, { lineWidth: 1.4 * ratio, strokeStyle: colour(node.core ? "paper" : "ink") });
         } else {
           pen.beginPath();
           shapes[node.kind % shapes.length].forEach(([dx, dy], i) => pen[i ? "lineTo" : "moveTo"](x + dx * r, y + dy * r));
           pen.closePath();
           pen.fillStyle = colour(`kind-${node.kind % 8}`);
           pen.fill();
-          pen.strokeStyle = colour("paper");
-          pen.lineWidth = 1.2 * ratio;
-          pen.stroke();
+          Object.assign(pen, { lineWidth: 1.2 * ratio, strokeStyle: colour("paper") });
         }
-        if (node === chosen) {
-          pen.beginPath();
-          pen.arc(x, y, r + 4 * ratio, 0, 2 * Math.PI);
-          pen.strokeStyle = colour("chosen");
-          pen.lineWidth = 2 * ratio;
-          pen.stroke();
+        pen.stroke();
+      };
+      const thin = links.length > 500 ? 1 : Math.max(1, 0.9 * ratio), depth = thin === 1 ? Math.sqrt(ratio) : 1;
+      const back = (pen, held) => { // held: the node that is dragged, which stands in front
+        const all = held ? links.filter((link) => link.from !== held && link.to !== held) : links;
+        stroke(pen, all, "link-line", (focus || found ? 0.12 : Math.max(0.2, 0.55 - links.length / 4000)) * depth, thin);
+        for (const node of nodes) if (node !== held) mark(pen, node, focus || (found && !found.has(node)) ? 0.18 : 1);
+      };
+      if (focus && veiled) {
+        const held = grip && grip.node, of = [across, down, scale, left, top, ...shown].join();
+        if (!veil || veil.of !== of || veil.held !== held || veil.found !== found) {
+          veil = { of, held, found, canvas: document.createElement("canvas") };
+          [veil.canvas.width, veil.canvas.height] = [across, down];
+          back(veil.canvas.getContext("2d"), held);
         }
+        pen.globalAlpha = 1;
+        pen.drawImage(veil.canvas, 0, 0);
+      } else {
+        back(pen, null);
+      }
+      if (focus) stroke(pen, focus.links, "chosen", 0.95, Math.max(1, 0.9 * ratio));
+      for (const node of beside) mark(pen, node, 1);
+      if (chosen && seen(chosen)) {
+        pen.beginPath();
+        pen.arc(chosen.left, chosen.top, chosen.size * grown + 4 * ratio, 0, 2 * Math.PI);
+        Object.assign(pen, { lineWidth: 2 * ratio, strokeStyle: colour("chosen"), globalAlpha: 1 });
+        pen.stroke();
       }
       // labels: what is in focus first, then the most used identifiers, as many as fit without covering each other
       const few = !focus && !found && nodes.length < 120 ? nodes.filter(seen) : [];
@@ -163,7 +173,7 @@
 
     function move() {
       clearTimeout(moving);
-      if (nodes.length + links.length > 1000) moving = setTimeout(() => { moving = 0; layer = null; redraw(); }, 150);
+      if (large) moving = setTimeout(() => { moving = 0; layer = null; redraw(); }, 150);
       redraw();
     }
     function tell(node) {
@@ -221,7 +231,8 @@
 
     canvas.addEventListener("pointerdown", (event) => {
       const [x, y] = place(event);
-      grip = { x, y, node: under(x, y), moved: false };
+      hover = under(x, y);
+      grip = { x, y, node: hover, moved: false };
       canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener("pointermove", (event) => {
@@ -259,7 +270,7 @@
         "+": () => zoomTo(1.3), "=": () => zoomTo(1.3), "-": () => zoomTo(1 / 1.3), 0: fit, Escape: () => choose(null), n: () => turn(1), p: () => turn(-1),
       };
       const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-      if (act) { event.preventDefault(); act(); redraw(); }
+      if (act) { event.preventDefault(); act(); if (event.repeat) move(); else redraw(); }
     });
     search.addEventListener("input", () => {
       const wanted = search.value.trim().toLowerCase();
@@ -281,7 +292,7 @@
     }
     tell(null);
     new ResizeObserver(redraw).observe(canvas);
-    const settle = () => { if (near) redraw(); else canvas.width = 0; };
+    const settle = () => { layer = veil = null; if (near) redraw(); else canvas.width = 0; };
     return { draw, settle, near: (is) => { near = is; settle(); } };
   }
 
@@ -294,6 +305,6 @@
   figures.forEach((figure) => watch.observe(figure));
   const again = (how) => { tints.clear(); how(); };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again(() => made.forEach((one) => one.settle())));
-  addEventListener("beforeprint", () => again(() => figures.forEach((figure) => get(figure).draw())));
+  addEventListener("beforeprint", () => again(() => figures.forEach((figure) => get(figure).draw(true))));
   addEventListener("afterprint", () => again(() => made.forEach((one) => one.settle())));
 })();
