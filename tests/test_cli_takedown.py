@@ -35,7 +35,7 @@ def test_the_plan_for_people(case: str) -> None:
 
     assert "Blocking 1 identifier stops all 2 accounts and hits no account outside." in text
     steps = text.split("Steps (1)\n")[1].splitlines()
-    assert steps[1].split() == ["1", "payment", CARD, "2", "1", "0", "0", "0", "0"]
+    assert steps[1].split() == ["1", "payment", CARD, "2", "2", "1", "0", "0", "0", "0"]
     assert "What holds it together\n  No chokepoint was found" in text
     assert "closed one by one" not in text
     assert max(map(len, ok(case, "c-one").splitlines())) <= 80
@@ -67,7 +67,7 @@ def test_an_explained_cluster_comes_with_a_warning(case: str) -> None:
 
     assert "An innocent explanation fits this cluster: there is no reason to block" in text
     assert text.split("Steps (1)\n")[1].splitlines()[1].split() == [
-        "1", "ip_range", "203.0.113.0/24", "2", "1", "0", "2", "0", "0",
+        "1", "ip_range", "203.0.113.0/24", "2", "2", "1", "0", "2", "0", "0",
     ]  # fmt: skip
 
 

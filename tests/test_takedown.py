@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from collections.abc import Iterable, Mapping
 from itertools import combinations
@@ -19,6 +20,8 @@ from hydragraph.takedown import Plan, cover, plan_cluster
 
 Key = tuple[str, str]
 
+MONDAY = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
+
 
 def plan(
     uses: Mapping[str, Iterable[object]],
@@ -29,13 +32,14 @@ def plan(
     also: Iterable[object] = (),
     often: Mapping[tuple[str, str], int] | None = None,
     assessment: str = "coordinated",
+    closed: Iterable[object] = (),
     max_collateral: int = 10,
     max_share: float = 100.0,
     order: random.Random | None = None,
 ) -> Plan:
     """The plan of one cluster. uses: 'kind:value' (or a value, then a payment) -> members; outside: innocent users of
     it; elsewhere: users in other coordinated clusters; bits: 10 unless told; also: members that use nothing;
-    often: (member, name) -> how often, once unless told."""
+    closed: members that are; often: (member, name) -> how often, once unless told."""
     outside, elsewhere, bits = outside or {}, elsewhere or {}, bits or {}
     sets = {name: sorted({str(a) for a in users}) for name, users in uses.items()}
     links = []
@@ -56,7 +60,10 @@ def plan(
             order.shuffle(rows)  # type: ignore[arg-type]
     return plan_cluster(
         "c0",
-        pl.DataFrame({"account_id": members}).with_columns(assessment=pl.lit(assessment)),
+        pl.DataFrame({"account_id": members}).with_columns(
+            assessment=pl.lit(assessment),
+            closed_at=pl.when(pl.col("account_id").is_in([str(a) for a in closed])).then(pl.lit(MONDAY)),
+        ),
         pl.DataFrame(links, schema=["account_id", "kind", "value", "count", "accounts", "bits"], orient="row"),
         pl.DataFrame(accused, schema=["kind", "value", "number"], orient="row"),
         max_collateral=max_collateral,
@@ -165,6 +172,12 @@ def test_what_cannot_be_blocked_is_not_and_what_one_uses_is_no_step() -> None:
     assert found.steps.height == 0
     assert found.alone.to_list() == ["a", "b", "c", "z"]
     assert found.cost == found.least == 4
+
+
+def test_who_is_still_open() -> None:
+    # `wide` stops 1 to 4, of whom 1 and 4 are closed, `small` 5 and 6, of whom neither is; 7 is to be closed by itself
+    found = plan({"wide": [1, 2, 3, 4], "small": [4, 5, 6]}, also=[7], closed=[1, 4, 7])
+    assert rows(found, "value", "accounts_covered", "accounts_open") == [("wide", 4, 2), ("small", 2, 2)]
 
 
 def test_how_much_of_their_use_went_through_it() -> None:

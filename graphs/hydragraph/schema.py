@@ -290,6 +290,7 @@ OUTPUT: dict[str, Table] = {
                 Column("kind", "text", "kind of the identifier to block"),
                 Column("value", "identifier", "the identifier to block"),
                 Column("accounts_covered", "count", "members that use it and no earlier step covers"),
+                Column("accounts_open", "count", "of these members those that are not closed"),
                 Column("collateral", "count", "accounts outside the cluster that use it, but for those of `elsewhere`"),
                 Column("elsewhere", "count", "accounts of other clusters assessed coordinated that use it"),
                 Column("remaining", "count", "members that neither this nor an earlier step covers"),

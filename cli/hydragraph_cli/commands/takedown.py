@@ -30,9 +30,9 @@ _CARE = {
     "explained": "An innocent explanation fits this cluster: there is no reason to block anything.",
 }
 _STEPS = {
-    "step": "step", "kind": "kind", "value": "identifier", "accounts_covered": "stops", "share_of_use": "of use",
-    "collateral": "collateral",
-    "elsewhere": "elsewhere", "remaining": "left", "largest_part": "largest",
+    "step": "step", "kind": "kind", "value": "identifier", "accounts_covered": "stops", "accounts_open": "open",
+    "share_of_use": "use", "collateral": "collateral",
+    "elsewhere": "others", "remaining": "left", "largest_part": "largest",
 }  # fmt: skip
 
 
@@ -60,9 +60,9 @@ def command(
     """Plan what to block so that a cluster is stopped.
 
     CLUSTER is its id or the beginning of it. Each step is an identifier to block: the members it stops that no earlier
-    step does, how much of their use of such identifiers went through it, the accounts outside that it hits (collateral),
-    those in other coordinated clusters (elsewhere, no collateral), the members left, and the largest part of these that
-    still hangs together.
+    step does, those of them that are not closed (open), how much of their use of such identifiers went through it, the
+    accounts outside that it hits (collateral), those in other coordinated clusters (others, no collateral), the members
+    left, and the largest part of these that still hangs together.
 
     \b
     Example:

@@ -32,9 +32,10 @@ class Plans:
     """The plans of all clusters.
 
     Of each step, in order of cluster and step, shape (steps,): cluster, step (from 1), identifier (code), covered
-        (members it stops that no earlier step does), collateral, elsewhere (accounts of other coordinated clusters it
-        hits), remaining (members not stopped yet), largest (members in the largest part that is still connected),
-        share (of the uses of this kind by the members it newly stops, those that went through it).
+        (members it stops that no earlier step does), still_open (those of them that are not closed), collateral,
+        elsewhere (accounts of other coordinated clusters it hits), remaining (members not stopped yet), largest (members
+        in the largest part that is still connected), share (of the uses of this kind by the members it newly stops, those
+        that went through it).
     Of each cluster, shape (clusters,): cost (steps, collateral and the members to close by themselves), least (no plan
         costs less; certified by linear programming duality).
     stopped: the step that stops a member, 0 for those that no step stops, shape (members,).
@@ -44,6 +45,7 @@ class Plans:
     step: NDArray[np.int64]
     identifier: NDArray[np.int64]
     covered: NDArray[np.int64]
+    still_open: NDArray[np.int64]
     collateral: NDArray[np.int64]
     elsewhere: NDArray[np.int64]
     remaining: NDArray[np.int64]
@@ -67,6 +69,7 @@ class Plans:
                 "kind": kinds.gather(self.identifier),
                 "value": values.gather(self.identifier),
                 "accounts_covered": self.covered,
+                "accounts_open": self.still_open,
                 "collateral": self.collateral,
                 "elsewhere": self.elsewhere,
                 "remaining": self.remaining,
@@ -142,6 +145,7 @@ def _follow(
     through = np.bincount(of[fresh], weights=pairs.count[at[fresh]], minlength=len(chosen))
     every = np.bincount(of[fresh], weights=pairs.total[at[fresh]], minlength=len(chosen))
     covered = np.bincount(row, minlength=len(chosen) + 1)[: len(chosen)]
+    still_open = np.bincount(row[uses.is_open], minlength=len(chosen) + 1)[: len(chosen)]
     total = np.cumsum(covered)
     before = np.append(0, total)[edges]
     remaining = size[cluster] - total + np.repeat(before, np.diff(np.append(edges, len(chosen))))
@@ -149,7 +153,8 @@ def _follow(
     holds = (uses.bits[pairs.identifier] > 0) & (pairs.inside >= 2)
     holds &= pairs.inside >= OWN_SHARE * uses.users[pairs.identifier]
     return Plans(
-        cluster, step, pairs.identifier[chosen], covered, pairs.collateral[chosen], pairs.elsewhere[chosen], remaining,
+        cluster, step, pairs.identifier[chosen], covered, still_open, pairs.collateral[chosen],
+        pairs.elsewhere[chosen], remaining,
         largest_parts(uses.cluster, pairs, holds, row, len(chosen), cluster), np.round(through / np.maximum(every, 1), 3),
         cost, least, stopped,
     )  # fmt: skip

@@ -84,10 +84,11 @@ def plan_cluster(
 ) -> Plan:
     """The plan of one cluster of a case, as `plan_takedown` makes it.
 
-    accounts: account_id and assessment of its members; links: their links as in schema.OUTPUT["links"]; coordinated:
-    kind, value and number (accounts of clusters assessed coordinated that use it) of at least these identifiers.
+    accounts: account_id, assessment and closed_at of its members; links: their links as in schema.OUTPUT["links"];
+    coordinated: kind, value and number (accounts of clusters assessed coordinated that use it) of at least these
+    identifiers.
     """
-    members = accounts.select("account_id", "assessment").sort("account_id")
+    members = accounts.select("account_id", "assessment", "closed_at").sort("account_id")
     known = links.group_by("kind", "value").agg(pl.col("accounts").max(), pl.col("bits").max())
     known = known.join(coordinated.select("kind", "value", "number"), on=["kind", "value"], how="left").sort(
         "kind", "value"
@@ -107,6 +108,7 @@ def plan_cluster(
         known["bits"].fill_null(0.0).to_numpy(),
         _blockable(known["kind"]),
         np.array([members.height > 0 and members["assessment"][0] == "coordinated"]),
+        members["closed_at"].is_null().to_numpy(),
     )
     plans = plan_takedown(uses, max_collateral=max_collateral, max_share=max_share)
     return Plan(
@@ -148,6 +150,7 @@ def takedown_table(
         np.round(evidence.bits[used], 3),
         _blockable(known["kind"]),
         accused,
+        graph.accounts["closed_at"].is_null().to_numpy()[members],
     )
     plans = plan_takedown(uses, max_collateral=settings.max_collateral, max_share=settings.max_collateral_share)
     return OUTPUT["takedown"].conform(plans.table(known["kind"], known["value"], pl.Series(ids, dtype=pl.String)))

@@ -25,8 +25,9 @@ it tells something (more than 0 bits). Through what strangers mostly use, everyb
 class Uses:
     """What the members of some clusters use. Members and identifiers are coded from 0, in canonical order.
 
-    cluster: of each member, shape (members,), not negative. member, identifier: of each link, shape (links,), each pair
-        once. count: how often the member used it; total: how often it used any identifier of that kind; shape (links,).
+    cluster: of each member, not negative; is_open: whether it is not closed; shape (members,).
+    member, identifier: of each link, shape (links,), each pair once. count: how often the member used it;
+    total: how often it used any identifier of that kind; shape (links,).
     users: accounts of the whole source that use an identifier; coordinated: those of them in clusters assessed
         coordinated; bits: what sharing it is worth; blockable: whether its kind can be blocked; shape (identifiers,).
     accused: whether a cluster is itself assessed coordinated, shape (clusters,).
@@ -42,6 +43,7 @@ class Uses:
     bits: NDArray[np.float64]
     blockable: NDArray[np.bool_]
     accused: NDArray[np.bool_]
+    is_open: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
