@@ -18,7 +18,7 @@ from hydragraph.runs import changes
 PAIR_BUDGET = 8
 """Pairs formed per account of the source, at most: wide identifiers beyond it only add to pairs found otherwise."""
 
-COMBINED_MARGIN = 3.0
+COMBINED_MARGIN = 5.0
 """Bits taken off a tie none of whose identifiers would tell on its own (log-odds of 0): pairs that belong together
 usually share one that does, so a mere coincidence of weak ones must be this much stronger."""
 
@@ -72,7 +72,7 @@ def find_ties(
     worth(kind) = best bits + sum of `further` of the others of that kind, each with its closeness, with its `woven` bits
                   between two accounts of a mesh (evidence.py), and less the breadth of its two accounts
     net(a, b) = sum of worth over telling kinds + min(sum over circumstantial kinds, log2 N - 1) - log2 N
-                + bits of synchrony (activity.py) - 3 unless one identifier alone reaches even odds or is of a mesh
+                + bits of synchrony (activity.py) - 5 unless one identifier alone reaches even odds or is of a mesh
 
     closeness, where both used the identifier once and at known times a gap apart: -1 - 0.5 * log2(share of pairs
     with as small a gap), at most 6: the evidence of a p-value (Vovk and Wang 2021), so that posting the
