@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph.links import SLOT_MINUTES
-from hydragraph.runs import spread
+from hydragraph.runs import changes, spread
 from hydragraph.tails import poisson_tail
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _FEW = 0.1
 _ONE_BURST = 4.0
 _WIDEST_WAVE = 512
 _CHUNK = 200_000
+_LAST_DAY = 2**31
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,9 @@ class Activity:
         burst = spread(low, high - low)
         at = row[to[pair]]
         cell = at * span + window[burst] + 4
-        around = _around(cells, begun, cell)
+        then, around = _around(cells, begun, cell)
         usual_then = np.maximum(smooth[at, window[burst] % _QUARTERS], around + 1 / days)
-        ratio = (_at(cells, begun, cell) + 1 / days) / usual_then
+        ratio = (then + 1 / days) / usual_then
         milli = np.round(np.minimum(np.log2((1 + ratio) / 2), _ONE_BURST) * 1000)
         found = np.bincount(pair, weights=milli, minlength=len(who)) / 1000
         return np.clip(found, -MOST_BITS, MOST_BITS)
@@ -224,10 +225,10 @@ class Activity:
 
         if not len(cells):
             return np.zeros(len(group))
-        around = _around(cells, number, begin)
+        then, around = _around(cells, number, begin)
         cell = of * _QUARTERS + window % _QUARTERS
         daily = (np.bincount(cell)[cell] - 1) / days
-        ratio = (_at(cells, number, begin) - 1 + _FEW) / (np.maximum(around, daily) + _FEW)
+        ratio = (then - 1 + _FEW) / (np.maximum(around, daily) + _FEW)
         milli = np.round(np.minimum(np.log2((1 + ratio) / 2), _ONE_BURST) * 1000)
         total = np.bincount(account, weights=milli, minlength=len(group)) / 1000
         return np.clip(total, -MOST_BITS, MOST_BITS)
@@ -329,9 +330,11 @@ class Activity:
         Days on which nobody begins a burst are left out, so that one wrong date does not stretch the calendar.
         """
         account, slot = self.begins
-        days, day = np.unique(slot // _DAY, return_inverse=True)
+        day = slot // _DAY
+        day -= day.min(initial=_LAST_DAY)
+        some = np.bincount(day) > 0
         quarter = slot % _DAY // (_DAY // _QUARTERS)
-        return account, day * _QUARTERS + quarter, len(days)
+        return account, (np.cumsum(some) - 1)[day] * _QUARTERS + quarter, int(some.sum())
 
     @cached_property
     def _span(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -368,8 +371,10 @@ class Activity:
         found = []
         for minutes in WINDOWS_MINUTES:
             window = minutes // SLOT_MINUTES
-            each = np.unique(account * (int(slot.max()) // window + 1) + slot // window)
-            who, at = np.divmod(each, int(slot.max()) // window + 1)
+            at = slot // window
+            # sorted by account, then slot: equal windows stand together
+            new = changes(account, at)
+            who, at = account[new], at[new]
             found.append(
                 {
                     period: csr_array(
@@ -392,9 +397,10 @@ class Activity:
             window = slot // (minutes // SLOT_MINUTES)
             window -= window.min()
             shape = (self.accounts, int(window.max()) + 1)
-            matrix = csr_array((np.ones(len(account), np.int32), (account, window)), shape=shape)
-            matrix.data[:] = 1
-            found.append(matrix)
+            # sorted by account, then slot: compressed rows as they stand, once equal windows are one
+            new = changes(account, window)
+            starts = np.concatenate([[0], np.cumsum(np.bincount(account[new], minlength=self.accounts))])
+            found.append(csr_array((np.ones(int(starts[-1]), np.int32), window[new], starts), shape=shape))
         return found
 
 
@@ -404,18 +410,26 @@ def _common(matrix: csr_array, a: NDArray[np.int64], b: NDArray[np.int64]) -> ND
     return found
 
 
-def _at(cells: NDArray[np.int64], number: NDArray[np.int64], cell: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The number that belongs to each cell, 0 for those not among the sorted `cells`."""
+def _around(
+    cells: NDArray[np.int64], number: NDArray[np.int64], cell: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The number that belongs to each cell, and the mean of those half an hour and three quarters before and after; 0 for
+    cells not among the sorted `cells`."""
+    then, around = np.zeros(len(cell), np.int64), np.zeros(len(cell), np.int64)
     if not len(cells):
-        return np.zeros(len(cell), np.int64)
-    at = np.minimum(np.searchsorted(cells, cell), len(cells) - 1)
-    found: NDArray[np.int64] = np.where(cells[at] == cell, number[at], 0)
-    return found
-
-
-def _around(cells: NDArray[np.int64], number: NDArray[np.int64], cell: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean number half an hour and three quarters before and after each cell."""
-    return sum((_at(cells, number, cell + lag) for lag in (-3, -2, 2, 3)), np.zeros(len(cell), np.int64)) / 4
+        return then, around / 4
+    # searched for once: the place of the next cell is one further on, if this one is there
+    at = np.searchsorted(cells, cell - 3)
+    last = len(cells) - 1
+    for lag in range(-3, 4):
+        here = np.minimum(at, last)
+        there = cells[here] == cell + lag
+        if lag == 0:
+            then = np.where(there, number[here], 0)
+        elif abs(lag) > 1:
+            around += np.where(there, number[here], 0)
+        at += there
+    return then, around / 4
 
 
 _WEEK = np.repeat([7 / 5, 7 / 2], 24)

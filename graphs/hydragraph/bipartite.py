@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from hydragraph.runs import changes
+from hydragraph.runs import changes, spread
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -99,6 +99,29 @@ class BipartiteGraph:
         starts = np.concatenate([[0], np.cumsum(self.here)]).astype(self.matrix.indptr.dtype)
         account = self.links["account"].to_numpy()[self.by_identifier].astype(starts.dtype)
         return csr_array((self.matrix.data, account, starts), shape=self.matrix.shape[::-1])
+
+    @cached_property
+    def held(self) -> NDArray[np.int32]:
+        """Identifiers of each kind that each account uses, shape (accounts, kinds)."""
+        kinds = len(self.kinds)
+        cell = self.links["account"].to_numpy().astype(np.int64) * kinds
+        cell += self.kind_code[self.links["identifier"].to_numpy()]
+        number = np.bincount(cell, minlength=self.accounts.height * kinds).astype(np.int32)
+        return number.reshape(self.accounts.height, kinds)
+
+    @cached_property
+    def shares(self) -> NDArray[np.bool_]:
+        """Whether each account uses an identifier of each kind that others use, too, shape (accounts, kinds)."""
+        identifier = self.links["identifier"].to_numpy()
+        shared = np.flatnonzero(self.degree[identifier] > 1)
+        found = np.zeros(self.held.shape, bool)
+        found[self.links["account"].to_numpy()[shared], self.kind_code[identifier[shared]]] = True
+        return found
+
+    def links_of(self, accounts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row numbers of the links of some accounts (sorted codes), in the order of `links`."""
+        starts = self.matrix.indptr
+        return spread(starts[accounts].astype(np.int64), (starts[accounts + 1] - starts[accounts]).astype(np.int64))
 
     @cached_property
     def moment(self) -> NDArray[np.int64]:

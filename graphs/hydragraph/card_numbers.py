@@ -67,8 +67,12 @@ class Found:
 
         Fewer may be chance: of 2,000 identifiers of 16 hexadecimal digits one has no letter.
         """
-        many = self.alike > MOST_BY_CHANCE or self.alike >= SMALL_SHARE * self.values
-        return self.doubtful and (many or self.printed > 0)
+        return self.doubtful and (self.beyond_chance or self.alike >= SMALL_SHARE * self.values)
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether it takes no count of all values to refuse what is doubtful."""
+        return self.alike > MOST_BY_CHANCE or self.printed > 0
 
 
 def looks_like_card(text: pl.Series) -> pl.Series:

@@ -182,18 +182,12 @@ def _alike(
 def _breadth(graph: BipartiteGraph, label: NDArray[np.int64]) -> NDArray[np.float64]:
     """How likely a member of each cluster uses one link of each kind picked at random: the mean number of links of that
     kind of its members over those of everybody; shape (clusters, kinds). Who sends a lot sends what is popular."""
-    account = graph.links["account"].to_numpy()
-    kind = graph.kind_code[graph.links["identifier"].to_numpy()]
-    kinds = len(graph.kinds)
-    clusters = int(label.max(initial=-1)) + 1
-    inside = label[account] >= 0
-    links = np.bincount(label[account[inside]] * kinds + kind[inside], minlength=clusters * kinds).reshape(
-        clusters, kinds
-    )
-    size = np.bincount(label[label >= 0], minlength=clusters)
-    found: NDArray[np.float64] = (
-        links / np.maximum(size, 1)[:, None] / np.maximum(np.bincount(kind, minlength=kinds), 1)
-    )
+    clusters, member = int(label.max(initial=-1)) + 1, np.flatnonzero(label >= 0)
+    links = np.zeros((clusters, len(graph.kinds)), np.int64)
+    np.add.at(links, label[member], graph.held[member])
+    size = np.bincount(label[member], minlength=clusters)
+    everybody = graph.held.sum(axis=0, dtype=np.int64)
+    found: NDArray[np.float64] = links / np.maximum(size, 1)[:, None] / np.maximum(everybody, 1)
     return found
 
 
@@ -231,11 +225,11 @@ def _holdings(
     graph: BipartiteGraph, label: NDArray[np.int64], which: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Identifier, cluster and number of the cluster's members that use it; sorted by identifier, then cluster."""
-    account = graph.links["account"].to_numpy()
-    identifier = graph.links["identifier"].to_numpy().astype(np.int64)
     clusters = int(label.max(initial=-1)) + 1
-    inside = (label[account] >= 0) & which[identifier] & ~graph.passing
-    key = np.sort(identifier[inside] * clusters + label[account[inside]])
+    at = graph.links_of(np.flatnonzero(label >= 0))
+    at = at[which[graph.matrix.indices[at]] & ~graph.passing[at]]
+    of = label[graph.links["account"].to_numpy()[at]]
+    key = np.sort(graph.matrix.indices[at].astype(np.int64) * clusters + of)
     first = np.flatnonzero(changes(key))
     held = np.diff(np.append(first, len(key)))
     v, c = np.divmod(key[first], max(clusters, 1))

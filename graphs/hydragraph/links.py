@@ -268,7 +268,8 @@ def _under_each_other(coded: list[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[p
         start += values.height
     links = pl.concat(coded_links)
     key = links.select(pair(pl.col("account"), pl.col("identifier"))).to_series().to_numpy()
-    return pl.concat(identifiers), links[np.argsort(key)]
+    # in one piece: every step takes its columns as arrays, and a column in pieces would be copied each time
+    return pl.concat(identifiers), links[np.argsort(key)].rechunk()
 
 
 def _with_spans(accounts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:

@@ -186,12 +186,10 @@ def _breadth(graph: BipartiteGraph, key: NDArray[np.int64], kind: NDArray[np.int
     sum of k. Two accounts that share posts by the hundred share some with everybody.
     """
     a, b = np.divmod(key, np.int64(graph.accounts.height))
-    account = graph.links["account"].to_numpy()
-    kind_of_link = graph.kind_code[graph.links["identifier"].to_numpy()]
     out = np.zeros(len(key), np.int64)
     for k in np.unique(kind).tolist():
         at = np.flatnonzero(kind == k)
-        held = np.bincount(account[kind_of_link == k], minlength=graph.accounts.height)
+        held = graph.held[:, k].astype(np.int64)
         usual = int((held**2).sum()) / int(held.sum())
         out[at] = _milli(np.maximum(np.log2(held[a[at]] * held[b[at]] / usual**2), 0.0))
     return out
@@ -242,8 +240,12 @@ def _shares(
     keep = again | (milli[formed_on] + near >= enough)
     key, identifier, close = key[keep], formed_on[keep].astype(np.int64), near[keep].astype(np.int64)
     thin, came_by = thin[keep], came_by[keep]
-    order = np.lexsort((identifier, -milli[identifier] - close, graph.kind_code[identifier], key))
-    return key[order], identifier[order], close[order], thin[order], came_by[order], formed
+    # sorted by key already: only those that share a key change places among themselves
+    several = np.flatnonzero(again[keep])
+    of = identifier[several]
+    order = np.arange(len(key))
+    order[several] = several[np.lexsort((of, -milli[of] - close[several], graph.kind_code[of], key[several]))]
+    return key, identifier[order], close[order], thin[order], came_by[order], formed
 
 
 def _pair_blocks(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,33 @@ Place = tuple[str, str | None]
 """A column, and of `links` the kind as the source writes it."""
 
 
+@dataclass(frozen=True)
+class _Distinct:
+    """How many distinct values a column has, by kind: counted when that is asked for, because it takes long."""
+
+    part: Part
+    rows: pl.LazyFrame
+
+    @cached_property
+    def number(self) -> dict[str | None, int]:
+        counted = self.part.collect(self.rows.group_by("kind").agg(pl.col("value").n_unique()))
+        return dict(counted.iter_rows())
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """What a place holds. texts: the distinct ones of the shape of card numbers, sorted."""
+
+    texts: pl.Series
+    distinct: _Distinct
+    kind: str | None
+
+    @property
+    def values(self) -> int:
+        """How many distinct values the place has."""
+        return self.distinct.number.get(self.kind, 0)
+
+
 def may_hold(table: str, reading: Reading, dtype: pl.DataType) -> pl.Expr | None:
     """Whether a text of this column may be a card number, found quickly; None where `reading.doubt` says so already, and
     for times and counts."""
@@ -41,23 +70,25 @@ def may_hold(table: str, reading: Reading, dtype: pl.DataType) -> pl.Expr | None
     return pl.col(value_of(reading.name)).str.contains(MAYBE).fill_null(False)
 
 
-def shaped(part: Part, frame: pl.LazyFrame) -> dict[Place, tuple[pl.Series, int]]:
-    """Distinct texts of the shape of card numbers, and how many distinct values there are, by place; only of places that
-    hold a text that may be one. frame: with `value_of` the columns of text."""
+def may_be_cards(part: Part, among: Collection[str]) -> dict[str, pl.Expr]:
+    """Whether a text may be a card number, in those columns of text `among` which to look; with `value_of` before."""
     declared = INPUT[part.feed.table].columns
-    columns = [c.name for c in declared if c.name in part.columns and c.type not in _NO_TEXT]
-    maybe = {c: pl.col(value_of(c)).str.contains(MAYBE) for c in columns}
-    any_ = part.collect(frame.select(m.any().alias(c) for c, m in maybe.items()))
-    found: dict[Place, tuple[pl.Series, int]] = {}
-    for column in (c for c in columns if any_[c][0]):
+    columns = [c.name for c in declared if c.name in part.columns and c.name in among and c.type not in _NO_TEXT]
+    return {c: pl.col(value_of(c)).str.contains(MAYBE) for c in columns}
+
+
+def shaped(part: Part, frame: pl.LazyFrame, columns: Iterable[str]) -> dict[Place, Shaped]:
+    """What the places of these columns hold. frame: with `value_of` the columns of text; columns: those with a text that may
+    be a card number."""
+    found: dict[Place, Shaped] = {}
+    for column in columns:
         value = pl.col(value_of(column))
         kind = pl.col("kind").cast(pl.String) if _by_kind(part, column) else pl.lit(None, pl.String)
         rows = frame.select(kind=kind, value=value)
         texts = part.collect(rows.filter(pl.col("value").str.contains(SHAPE)).unique())
-        values = part.collect(rows.group_by("kind").agg(pl.col("value").n_unique()))
-        number = dict(values.iter_rows())
+        values = _Distinct(part, rows)
         for (of,), group in sorted(texts.group_by("kind"), key=lambda g: str(g[0])):
-            found[column, of] = group["value"].sort(), number.get(of, 0)
+            found[column, of] = Shaped(group["value"].sort(), values, of)
     return found
 
 
@@ -67,15 +98,17 @@ def _by_kind(part: Part, column: str) -> bool:
 
 def gathered(surveys: Iterable[Survey]) -> dict[Place, tuple[pl.Series, Found]]:
     """The texts that look like card numbers, and what their place holds in all parts of a table together."""
-    together: dict[Place, tuple[list[pl.Series], int]] = {}
+    together: dict[Place, list[Shaped]] = {}
     for survey in surveys:
-        for place, (texts, values) in survey.shaped.items():
-            held, most = together.get(place, ([], 0))
-            together[place] = [*held, texts], max(most, values)
+        for place, held in survey.shaped.items():
+            together.setdefault(place, []).append(held)
     found = {}
-    for place, (parts, values) in together.items():
-        texts = pl.concat(parts).unique().sort()
-        found[place] = texts.filter(looks_like_card(texts)), judge(texts, max(values, len(texts)))
+    for place, parts in together.items():
+        texts = pl.concat([held.texts for held in parts]).unique().sort()
+        judged = judge(texts)
+        if judged.doubtful and not judged.beyond_chance:
+            judged = judge(texts, max(len(texts), *(held.values for held in parts)))
+        found[place] = texts.filter(looks_like_card(texts)), judged
     return found
 
 

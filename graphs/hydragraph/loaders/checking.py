@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from hydragraph.identifiers import IP_RANGE, address_ranges, canonical_kind
-from hydragraph.loaders.card_columns import CARD, Place, few_card_numbers, may_hold, shaped
+from hydragraph.loaders.card_columns import CARD, Place, Shaped, few_card_numbers, may_be_cards, may_hold, shaped
 from hydragraph.loaders.columns import (
     BLANK,
     NO_VALUE,
@@ -27,6 +27,9 @@ from hydragraph.schema import EVIDENCE_KINDS, INPUT, OUTPUT
 from hydragraph.settings import Settings
 
 _CODE = "number of the fault"
+
+Fault = tuple[str, str, pl.Expr]
+"""A column ('' for the whole row), a reason, and the condition under which a row is not read for it."""
 
 # Texts that polars may have made of something else in JSON: objects, lists, true, false, decimal numbers, integers too
 # long for it, halves of surrogate pairs (NUL).
@@ -49,7 +52,7 @@ class Survey:
     """What one pass over a part found. faults: rows by (column, reason), column '' for the whole row; aside: kept rows
     that are left out; blanks: texts that are to be null, by column; filled: columns that hold any value; doubtful:
     polars may have misread JSON; odd: addresses that need a closer look; kinds: spellings of the kinds of evidence; shaped:
-    texts of the shape of card numbers, see `card_columns.shaped`."""
+    places with what may be card numbers, see `card_columns.shaped`."""
 
     rows: int
     faults: Mapping[tuple[str, str], int]
@@ -59,7 +62,7 @@ class Survey:
     doubtful: bool = False
     odd: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
     kinds: tuple[str, ...] = ()
-    shaped: Mapping[Place, tuple[pl.Series, int]] = field(default_factory=dict)
+    shaped: Mapping[Place, Shaped] = field(default_factory=dict)
 
     @property
     def rejected(self) -> int:
@@ -74,8 +77,8 @@ def survey(part: Part, known: Known) -> Survey:
         return Survey(0, {})
     readings, faults, aside, odd = _readings(part), _faults(part, known), _aside(part, known), _odd(part, known)
     frame = _values(part, readings)
-    digits = [d for r in readings if (d := may_hold(part.feed.table, r, part.dtypes[r.name])) is not None]
-    wanted = {"rows": pl.len(), "doubt": pl.any_horizontal(_doubt(readings, faults), *digits).any()}
+    doubts = _doubts(part, readings, faults)
+    wanted = {"rows": pl.len(), **{f"doubt {c}": d.any() for c, d in doubts.items()}}
     if aside is not None:
         wanted["aside"] = aside.sum()
     if odd is not None:
@@ -89,16 +92,19 @@ def survey(part: Part, known: Known) -> Survey:
             wanted["doubtful"] = _doubtful(part).any()
     found = part.collect(frame.select(**wanted), check=True)
     counts: dict[int, int] = {}
-    cards: dict[Place, tuple[pl.Series, int]] = {}
-    if found["doubt"][0]:
-        cards = shaped(part, frame)
+    cards: dict[Place, Shaped] = {}
+    if doubted := {c for c in doubts if found[f"doubt {c}"][0]}:
+        # where there is no doubt, there is no fault either: only the columns with one are read again
+        faults = [f for f in faults if f[0] in doubted]
+        maybe = may_be_cards(part, doubted)
         code = pl.col(_CODE)
         frame = frame.with_columns(first_fault(faults).alias(_CODE))
-        closer = {"faulty": code.count()}
-        closer |= {f"blank {r.name}": r.blank.sum() for r in readings if r.blank is not None}
+        closer = {"faulty": code.count(), **{f"maybe {c}": text.any() for c, text in maybe.items()}}
+        closer |= {f"blank {r.name}": r.blank.sum() for r in readings if r.blank is not None and r.name in doubted}
         if aside is not None:
             closer["aside"] = (aside & code.is_null()).sum()
         found = found.with_columns(part.collect(frame.select(**closer)).get_columns())
+        cards = shaped(part, frame, [c for c in maybe if found[f"maybe {c}"][0]])
         if found["faulty"][0]:
             counts = dict(part.collect(frame.group_by(_CODE).len()).drop_nulls().iter_rows())
 
@@ -119,12 +125,18 @@ def survey(part: Part, known: Known) -> Survey:
     )
 
 
-def _doubt(readings: Sequence[Reading], faults: Sequence[tuple[str, str, pl.Expr]]) -> pl.Expr:
-    """Holds in every row with a fault or a blank, and perhaps in others: most files need no closer look."""
+def _doubts(part: Part, readings: Sequence[Reading], faults: Sequence[Fault]) -> dict[str, pl.Expr]:
+    """By column ('' for the whole row) what holds in every row with a fault, a blank or what may be a card number there, and
+    perhaps in others: most columns need no closer look."""
     quick = {(r.name, why) for r in readings if r.doubt is not None for why, _ in r.faults}
-    doubts = [r.blank if r.doubt is None else r.doubt for r in readings]
-    others = [condition for column, why, condition in faults if (column, why) not in quick]
-    return pl.any_horizontal(pl.lit(False), *(d for d in doubts if d is not None), *others)
+    found: dict[str, list[pl.Expr]] = {}
+    for r in readings:
+        digits = may_hold(part.feed.table, r, part.dtypes[r.name])
+        found[r.name] = [d for d in (r.blank if r.doubt is None else r.doubt, digits) if d is not None]
+    for column, why, condition in faults:
+        if (column, why) not in quick:
+            found.setdefault(column, []).append(condition)
+    return {column: pl.any_horizontal(doubts) for column, doubts in found.items() if doubts}
 
 
 def _doubtful(part: Part) -> pl.Expr:
@@ -210,7 +222,7 @@ def _values(part: Part, readings: Sequence[Reading], *, numbered: bool = False) 
     return frame.with_columns(r.value.alias(value_of(r.name)) for r in readings)
 
 
-def _faults(part: Part, known: Known) -> list[tuple[str, str, pl.Expr]]:
+def _faults(part: Part, known: Known) -> list[Fault]:
     """(column, reason, condition), in the order in which they count: the whole row, then the columns of the schema."""
     readings = {r.name: r for r in _readings(part)}
     faults = [("", why, pl.col(FAULT).eq(why).fill_null(False)) for why in ROW_FAULTS] if part.careful else []

@@ -17,10 +17,14 @@ _DAY = 24 * 12
 _WEEK = 7 * _DAY
 
 
-def _lagged(cells: NDArray[np.int64], number: NDArray[np.int64], lag: int) -> NDArray[np.int64]:
-    """Pairs of a beginning in each cell with one in the cell `lag` further on."""
-    at = np.minimum(np.searchsorted(cells, cells + lag), len(cells) - 1)
-    pairs: NDArray[np.int64] = np.where(cells[at] == cells + lag, number * number[at], 0)
+def _lagged(cells: NDArray[np.int64], number: NDArray[np.int64], lags: range) -> NDArray[np.int64]:
+    """Pairs of a beginning in each of the sorted cells with one in a cell one of the `lags` further on."""
+    pairs = np.zeros(len(cells), np.int64)
+    # a cell so far on stands at most as many places further on
+    for step in range(1, min(lags.stop, len(cells))):
+        apart = cells[step:] - cells[:-step]
+        at = np.flatnonzero((apart >= lags.start) & (apart < lags.stop))
+        pairs[at] += number[at] * number[at + step]
     return pairs
 
 
@@ -37,8 +41,8 @@ def coincidences(
     span = int(slot.max() - slot.min()) + _APART.stop + 1
     cells, number = np.unique(group * span + slot - slot.min(), return_counts=True)
     of = cells // span
-    near = number * (number - 1) // 2 + sum(_lagged(cells, number, lag) for lag in range(1, _NEAR + 1))
-    apart = sum((_lagged(cells, number, lag) for lag in _APART), np.zeros(len(cells), np.int64))
+    near = number * (number - 1) // 2 + _lagged(cells, number, range(1, _NEAR + 1))
+    apart = _lagged(cells, number, _APART)
     return (
         np.bincount(of, weights=near, minlength=groups).astype(np.int64),
         np.bincount(of, weights=apart, minlength=groups).astype(np.int64),
@@ -64,7 +68,7 @@ def timetable(
 
     def pairs(line: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.float64]:
         cells, at, number = np.unique(line * (period + _NEAR) + slot % period, return_index=True, return_counts=True)
-        halves = number * number + 2 * sum(_lagged(cells, number, lag) for lag in range(1, _NEAR + 1))
+        halves = number * number + 2 * _lagged(cells, number, range(1, _NEAR + 1))
         return np.bincount(of[at], weights=halves, minlength=groups) / 2
 
     elsewhere = pairs(group, group) - pairs(account, group) - near

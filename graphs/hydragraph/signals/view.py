@@ -67,13 +67,12 @@ class View:
     @cached_property
     def use(self) -> Use:
         """Links of cluster members."""
-        account = self.graph.links["account"].to_numpy().astype(np.int64)
+        keep = self.graph.links_of(np.flatnonzero(self.clusters.label >= 0))
+        account = self.graph.links["account"].to_numpy()[keep].astype(np.int64)
         cluster = self.clusters.label[account]
-        keep = cluster >= 0
-        account, cluster = account[keep], cluster[keep]
         identifier = self.graph.links["identifier"].to_numpy()[keep].astype(np.int64)
         key = identifier * max(self.count, 1) + cluster
-        order = np.argsort(key, kind="stable")
+        order = np.argsort(key)
         start = np.flatnonzero(changes(key[order]))
         number = np.diff(np.append(start, len(key)))
         inside = np.empty(len(key), np.int64)
@@ -85,13 +84,7 @@ class View:
     @cached_property
     def holds(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Whether each account uses an identifier of each kind, and one that others use too; shape (accounts, kinds)."""
-        shape = self.graph.accounts.height, len(self.graph.kinds)
-        identifier = self.graph.links["identifier"].to_numpy()
-        cell = self.graph.links["account"].to_numpy().astype(np.int64) * shape[1] + self.graph.kind_code[identifier]
-        holds, shares = np.zeros(shape, bool), np.zeros(shape, bool)
-        holds.ravel()[cell] = True
-        shares.ravel()[cell[self.graph.degree[identifier] > 1]] = True
-        return holds, shares
+        return self.graph.held > 0, self.graph.shares
 
     def kind(self, name: str) -> int | None:
         """Code of a kind, None when the source has none of it."""
