@@ -213,7 +213,8 @@ def _united(part: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64])
 
 
 def _distinct(group: NDArray[np.int64], value: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-    pairs = np.unique(group * (int(value.max(initial=0)) + 1) + value)
+    pairs = np.sort(group * (int(value.max(initial=0)) + 1) + value)
+    pairs = pairs[changes(pairs)]
     return np.bincount(pairs // (int(value.max(initial=0)) + 1), minlength=groups)
 
 

@@ -183,9 +183,11 @@ def _breadth(graph: BipartiteGraph, label: NDArray[np.int64]) -> NDArray[np.floa
     """How likely a member of each cluster uses one link of each kind picked at random: the mean number of links of that
     kind of its members over those of everybody; shape (clusters, kinds). Who sends a lot sends what is popular."""
     clusters, member = int(label.max(initial=-1)) + 1, np.flatnonzero(label >= 0)
-    links = np.zeros((clusters, len(graph.kinds)), np.int64)
-    np.add.at(links, label[member], graph.held[member])
-    size = np.bincount(label[member], minlength=clusters)
+    of, held = label[member], graph.held[member]
+    links = np.zeros((clusters, len(graph.kinds)))
+    for k in range(len(graph.kinds)):
+        links[:, k] = np.bincount(of, weights=held[:, k], minlength=clusters)
+    size = np.bincount(of, minlength=clusters)
     everybody = graph.held.sum(axis=0, dtype=np.int64)
     found: NDArray[np.float64] = links / np.maximum(size, 1)[:, None] / np.maximum(everybody, 1)
     return found
@@ -281,8 +283,8 @@ def attach(
     prior = np.log2(size[c]) - evidence.prior
     odds = np.log2(held / (degree - held + 1))
     row, who = _outside_users(graph, label, v)
-    pairs = np.unique(row * len(label) + unit[who])
-    row, who = np.divmod(pairs, len(label))
+    pairs = np.sort(row * len(label) + unit[who])
+    row, who = np.divmod(pairs[changes(pairs)], len(label))
     to, identifier = c[row], v[row]
     worth = np.maximum(odds - prior, 0.0)[row]
     circumstantial = np.array([is_circumstantial(k) for k in graph.kinds])[graph.kind_code[identifier]]
