@@ -227,6 +227,11 @@ def test_time_stands_among_the_evidence(tmp_path: Path) -> None:
     assert "synchrony: requests that begin together 2 ties 4 of 5 – 4.5" in said[: said.index("Cluster c-2")]
 
 
+def test_every_cluster_leads_on_to_the_next(case: Case) -> None:
+    on = re.findall(r'Back to the leads</a>(?: <a href="#cluster-c-(\w+)">)?', document(case))
+    assert on == ["office", "home", ""]  # ring, office, home: nothing comes behind the last
+
+
 def test_members_stand_with_what_they_share_most_tellingly(tmp_path: Path) -> None:
     # a uses five devices, none of them alone, and b three of these; c uses a device of its own
     rows = [("a", f"dev-aaaa-{i}", 11.0 + i) for i in range(5)] + [("b", f"dev-aaaa-{i}", 11.0 + i) for i in range(3)]
