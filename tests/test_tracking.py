@@ -267,8 +267,18 @@ def test_a_case_may_be_its_own_previous_one(tmp_path: Path) -> None:
 
 
 def test_a_previous_case_that_is_none_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(hg.NotACase):
+    with pytest.raises(hg.NotACase, match="previous: not a case"):
         hg.analyze(tmp_path / "nothing", tmp_path / "case", previous=tmp_path / "neither")
+
+
+def test_of_two_folders_it_is_said_which_is_no_case(tmp_path: Path) -> None:
+    case = analysed(tmp_path, "case", one="abc")
+    (tmp_path / "none").mkdir()
+    for old, new, which in (("case", "none", "NEW"), ("none", "case", "OLD")):
+        done = CliRunner().invoke(cli, ["diff", str(tmp_path / old), str(tmp_path / new)], prog_name="hydragraph")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"hydragraph: {which}: not a case")
+    assert case.path.is_dir()
 
 
 VALUES = {

@@ -31,6 +31,7 @@ from hydragraph.constraints import (
     set_aside,
 )
 from hydragraph.decisions import add_decisions, read_decisions
+from hydragraph.errors import NotACase
 from hydragraph.evidence import Evidence, weigh
 from hydragraph.groups import find_groups
 from hydragraph.hiding import hide, refuse_another_key
@@ -133,7 +134,7 @@ def _analyze(
     take_back(Path(out).resolve(), BUILDING)
     refuse_to_replace(Path(out), force=force)
     key = None if pseudonymise is None else read_key(pseudonymise)
-    before = open_case(previous) if isinstance(previous, (str, Path)) else previous
+    before = _before(previous) if isinstance(previous, (str, Path)) else previous
     if before is not None:
         refuse_another_key(before.manifest, key)
     refuse_to_lose_decisions(Path(out), before)
@@ -223,6 +224,13 @@ def _analyze(
             write_report(case, case.path / REPORT)
 
     return write_case(out, tables, manifest, force=force, finish=finish)
+
+
+def _before(previous: str | Path) -> Case:
+    try:
+        return open_case(previous)
+    except NotACase as error:
+        raise NotACase(f"previous: {error}") from None
 
 
 def demo(

@@ -48,7 +48,7 @@ def command(old: Path, new: Path, wanted: tuple[str, ...], view: View) -> None:
     """
     import polars as pl
 
-    found = hg.diff(hg.open_case(old), hg.open_case(new))
+    found = hg.diff(_opened(old, "OLD"), _opened(new, "NEW"))
     changes = found.changes.filter(pl.col("event").is_in(wanted)) if wanted else found.changed
     if not view.for_people:
         print_parts({"changes": changes, "summary": {**found.counts, "said": found.sentence}}, "changes", view)
@@ -57,3 +57,10 @@ def command(old: Path, new: Path, wanted: tuple[str, ...], view: View) -> None:
         titles = _COLUMNS | (_DECIDED if (now != before).any() else {})
         shown = changes.select(*titles).rename(titles)
         print_text(wrap(found.sentence), section("Changes", shown, view.limit_or(FIRST)) if changes.height else "")
+
+
+def _opened(folder: Path, which: str) -> hg.Case:
+    try:
+        return hg.open_case(folder)
+    except hg.NotACase as error:
+        raise hg.NotACase(f"{which}: {error}") from None
