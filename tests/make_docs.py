@@ -202,7 +202,7 @@ def pictures(made: Path, into: Path) -> None:
     report, if Chromium is here."""
     case = open_case(made / "demo" / "case")
     lead = case.cluster(case.clusters["cluster_id"][0])
-    lead.plot().savefig(into / "cluster.png", dpi=110)
+    lead.plot().savefig(into / "cluster.png", dpi=100)
     regrown = case.regrowth().clusters.sort("replaced", "cluster_id", descending=[True, False])
     case.cluster(regrown["cluster_id"][0]).plot_lives().savefig(into / "lives.png")
     browser = shutil.which("chromium")
