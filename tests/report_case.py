@@ -85,7 +85,7 @@ def three_clusters(folder: Path) -> Case:
                   "suggests": "Cards wander.", "look_alike": "A family with one card."}],
         lineage=[{"cluster_id": "c-ring", "parent": "ring-0", "child": "ring-2", "bits": 18.0, "gap_seconds": 5400.0}],
         takedown=[{"cluster_id": "c-ring", "step": 1, "kind": "payment", "value": f"{SECRET}-c-ring-1",
-                   "accounts_covered": 2, "collateral": 7}],
+                   "accounts_covered": 2, "accounts_open": 1, "collateral": 7}],
     )  # fmt: skip
 
 

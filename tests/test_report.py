@@ -179,7 +179,16 @@ def test_cluster_section_holds_the_case_for_and_against(case: Case) -> None:
     source = document(case)
     ring = source[source.index('id="cluster-c-ring"') : source.index('id="cluster-c-office"')]
     why = ["Why c-ring is here.", "payment reuse", "Cards wander.", "A family with one card.", "Nobody shares a key."]
-    what = ["Shared identifiers", "203.0.113.0/24", "<canvas", ">ring-0<", "Lineage", "1 h 30 min", "Takedown plan"]
+    what = [
+        "Shared identifiers",
+        "203.0.113.0/24",
+        "<canvas",
+        ">ring-0<",
+        "Lineage",
+        "1 h 30 min",
+        "Takedown plan",
+        '<td class="n">2</td><td class="n">1</td>',
+    ]
     order = why + what
     assert [ring.index(words) for words in order] == sorted(ring.index(words) for words in order)
     office = source[source.index('id="cluster-c-office"') : source.index('id="cluster-c-home"')]

@@ -96,7 +96,7 @@ def test_one_cluster_with_its_case_for_and_against(case: Case) -> None:
         "## The case against", "Innocent explanation that fits best: a household, or one person with several accounts.",
         "Fits it better than one controller:", "Nobody shares a key.",
         "## Shared identifiers", "## Members", "| `ring-0` | core | 40.0 |", "2026-02-03 banned",
-        "## Lineage", "| `ring-0` | `ring-2` | 1 h 30 min |", "## Takedown plan", "A person decides.",
+        "## Lineage", "| `ring-0` | `ring-2` | 1 h 30 min |", "## Takedown plan", "A person decides.", " | 2 | 1 | 7 | ",
     ]  # fmt: skip
     assert [source.index(words) for words in order] == sorted(source.index(words) for words in order)
     assert "| 4 | address range | `203.0.113.0/24` | 5 | 40 | 5.0 |" in source

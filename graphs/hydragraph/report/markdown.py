@@ -203,10 +203,10 @@ def _takedown(one: Section) -> list[str]:
         return []
     parts = ["## Takedown plan", f"{plain(one.plan)} A person decides.", plain(one.chokepoint)]
     if one.takedown:
-        head = (">Step", "Kind", "Identifier", ">Members it stops", ">Outside", ">Members left")
+        head = (">Step", "Kind", "Identifier", ">Members it stops", ">Of these open", ">Outside", ">Members left")
         rows = (
             (str(r["step"]), _kind(r["kind"]), code(r["label"]), text.count(r["accounts_covered"]),
-             text.count(r["collateral"]), text.count(r["remaining"]))
+             text.count(r["accounts_open"]), text.count(r["collateral"]), text.count(r["remaining"]))
             for r in one.takedown
         )  # fmt: skip
         parts += [table(head, rows), _rest(len(one.takedown), one.takedown_total, "steps", "takedown")]
