@@ -97,9 +97,9 @@ def test_accounts_without_reasons_are_refused(case: Case, account: str, words: s
     [
         ('grounds = "secret"', "1 blanks have a name that is not known; the blanks are ground, scope"),
         ("ground = 3", "blanks hold text in quotes; ground does not"),
-        ('ground = "secret\n', r"no TOML: see line 1, column \d+$"),
-        ("ground", "no TOML: see its end$"),
-        (None, "cannot be read as UTF-8 text"),
+        ('ground = "secret\n', r"not TOML: see line 1, column \d+$"),
+        ("ground", "not TOML: see its end$"),
+        (None, "the file of blanks: cannot be opened"),
     ],
 )
 def test_a_file_of_blanks_that_cannot_be_used_says_where(tmp_path: Path, content: str | None, words: str) -> None:

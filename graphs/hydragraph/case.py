@@ -382,7 +382,7 @@ def open_case(path: str | Path) -> Case:
     path = Path(path)
     try:
         manifest = json.loads((path / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NotACase(f"not a case: the folder has no readable {MANIFEST}; `hydragraph analyze` makes one") from error
     if lacks := lacking(path):
         raise NotACase(f"an incomplete case, or one of an older version: {lacks}; analyse the source again")

@@ -69,7 +69,7 @@ def _parsed(line: bytes) -> Decision | None:
         texts = (found.when, found.who, found.cluster_id, found.note, *found.members, *found.kinds)
         sound = all(isinstance(text, str) for text in texts)
         dated = dt.datetime.fromisoformat(found.when).tzinfo is not None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return found if sound and dated and found.decision in REVIEW_STATES else None
 

@@ -6,12 +6,12 @@ No polars here: the command line reads the defaults at start-up.
 from __future__ import annotations
 
 import textwrap
-import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from hydragraph.errors import InputRefused
+from hydragraph.toml_files import read_toml
 
 ORIGINS = ("default", "file", "command line")
 """Where the value of a knob can come from; each holds over those before it."""
@@ -90,7 +90,4 @@ def settings_template() -> str:
 
 
 def _lines(path: str | Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(Path(path).read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputRefused(f"settings file: cannot be read as TOML ({type(error).__name__})") from error
+    return read_toml(path, "settings file")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from hydragraph.errors import InputRefused
 from hydragraph.identifiers import IP_RANGE, address_ranges, canonical_kind
 from hydragraph.loaders.card_columns import CARD, Place, Shaped, few_card_numbers, may_be_cards, may_hold, shaped
 from hydragraph.loaders.columns import (
@@ -25,6 +26,9 @@ from hydragraph.loaders.slow import FAULT, ROW
 from hydragraph.naming import refused_word
 from hydragraph.schema import EVIDENCE_KINDS, INPUT, OUTPUT
 from hydragraph.settings import Settings
+
+MOST_SPELLINGS = 2_000
+"""Spellings of kinds in one table, at most: each is looked at by itself."""
 
 _CODE = "number of the fault"
 
@@ -148,6 +152,10 @@ def learn(surveys: Iterable[Survey], known: Known, settings: Settings) -> Known:
     """What the surveys of all parts of a table tell; equal to `known` when there is nothing new."""
     surveys = list(surveys)
     kinds = sorted({k for s in surveys for k in s.kinds})
+    if len(kinds) > MOST_SPELLINGS:
+        raise InputRefused(
+            f"{len(kinds):,} kinds are more than {MOST_SPELLINGS:,}; check that kind and value are not swapped"
+        )
     odd = pl.concat([s.odd for s in surveys]).unique().sort() if surveys else pl.Series(dtype=pl.String)
     unreadable = odd.filter(address_ranges(odd, settings)["reason"].is_not_null()) if len(odd) else odd
     refused = [k for k in kinds if refused_word(k)]

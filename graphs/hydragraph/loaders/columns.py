@@ -13,6 +13,8 @@ from hydragraph.schema import TIME, Column
 
 NO_VALUE = "no value"
 NUL = "a NUL byte"
+TOO_LONG = "a text of more than 4,096 bytes"
+LONGEST_TEXT = 4_096
 NOT_UTF8 = "bytes that are not UTF-8"
 NOT_PLAIN = "a nested value or true/false where plain text is needed"
 DECIMAL = "a decimal number where an identifier is needed"
@@ -96,10 +98,11 @@ def _text(column: Column, dtype: pl.DataType, *, required: bool, marked: bool) -
     if marked:
         faults += [(reason, value.eq(mark).fill_null(False)) for mark, reason in MARKS.items()]
     if free:
-        faults.append((NUL, value.str.contains("\0", literal=True).fill_null(False)))
+        long = (value.str.len_bytes() > LONGEST_TEXT).fill_null(False)
+        faults += [(NUL, value.str.contains("\0", literal=True).fill_null(False)), (TOO_LONG, long)]
     pattern = _PLACEHOLDER if required and column.name == "account_id" else BLANK
     quick = isinstance(dtype, pl.String) and not marked
-    doubt = value.str.contains(rf"\x00|{pattern}|{MAYBE}").fill_null(required) if quick else None
+    doubt = value.str.contains(rf"\x00|{pattern}|{MAYBE}").fill_null(required) | long if quick else None
     nothing = value.str.contains(pattern).fill_null(False) if free else None
     if required:
         missing = value.is_null() if nothing is None else value.is_null() | nothing

@@ -14,6 +14,9 @@ from hydragraph.loaders.lines import csv_records, json_records, read_lines
 _SEPARATORS = ",;\t|"
 _KEYS_FROM = 1000
 
+MOST_COLUMNS = 10_000
+"""Columns of a file, at most; only the declared ones are read."""
+
 
 @dataclass(frozen=True)
 class Head:
@@ -37,12 +40,21 @@ def csv_head(file: File, separator: str | None, wanted: Collection[str]) -> Head
     headers = {s: _header(file, s, eol) for s in candidates}
     best = max(headers, key=lambda s: (len(set(wanted).intersection(headers[s])), len(headers[s])))
     columns = headers[best]
+    refuse_too_wide(file, len(columns))
     if any(re.search("[\0\ud800-\udfff]", name) for name in columns):
         raise InputRefused(f"{file.name}: the header is not UTF-8 text; save the file as UTF-8")
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
         raise InputRefused(f"{file.name}: two columns of the header are called {twice[0]!r}; give each its own name")
     return Head(columns, best, eol)
+
+
+def refuse_too_wide(file: File, columns: int) -> None:
+    """Raise InputRefused for a file with more columns than a table can have."""
+    if columns > MOST_COLUMNS:
+        raise InputRefused(
+            f"{file.name}: {columns:,} columns are more than {MOST_COLUMNS:,}; give only those that matter"
+        )
 
 
 def _header(file: File, separator: str, eol: str) -> tuple[str, ...]:

@@ -22,7 +22,9 @@ TOO_MANY = "more fields than the header has columns"
 ROW_FAULTS = (BAD_QUOTES, NOT_JSON, TOO_MANY)
 """What can be wrong with a whole row of text."""
 
-_LONGEST = 1 << 26
+LONGEST_LINE = 1 << 26
+"""Bytes of a line of text, at most."""
+
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # Lines after which a quote that is still open is taken for a mistake of its own line.
@@ -45,12 +47,17 @@ def read_lines(file: File, eol: str = "\n") -> Iterator[str]:
             return
         opener = gzip.open if magic[:2] == _GZIP else open
         with opener(file.path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline=eol) as text:
-            while line := text.readline(_LONGEST):
-                if len(line) == _LONGEST:
-                    raise InputRefused(f"{file.name}: a line is longer than {_LONGEST >> 20} MiB; is this text?")
+            while line := text.readline(LONGEST_LINE):
+                if len(line) == LONGEST_LINE:
+                    raise too_long(file)
                 yield line
     except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError):
         raise InputRefused(f"{file.name}: cannot be read; the file is damaged, cut off or not to be opened") from None
+
+
+def too_long(file: File) -> InputRefused:
+    """The error for a file with a line that is too long."""
+    return InputRefused(f"{file.name}: a line is longer than {LONGEST_LINE >> 20} MiB; is this text?")
 
 
 def _zst_lines(path: Path, eol: str) -> Iterator[str]:
@@ -79,7 +86,7 @@ def csv_records(text: Iterator[str], separator: str) -> Iterator[list[str] | str
 
     A record may span lines inside quotes. A quote that never closes costs its own line only.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))  # the standard limit refuses long prompts
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))  # the standard limit refuses long prompts
     waiting: deque[str] = deque()
     while (line := waiting.popleft() if waiting else next(text, None)) is not None:
         plain = line.rstrip("\r\n")

@@ -39,7 +39,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +48,7 @@ from hydragraph.errors import InputRefused
 from hydragraph.loaders.files import Query, table_name
 from hydragraph.naming import refused_word
 from hydragraph.schema import EVIDENCE_KINDS, INPUT
+from hydragraph.toml_files import read_toml
 
 _Text = Annotated[str, Field(min_length=1)]
 _POSTGRESQL = re.compile(r"postgres(?:ql)?://")
@@ -106,12 +106,7 @@ class Entry(BaseModel):
 
 def read_mapping(path: str | Path) -> dict[str, list[Entry]]:
     """Table -> its entries. Raises InputRefused, naming the section and the word, for anything not understood."""
-    try:
-        text = tomllib.loads(Path(path).read_text("utf-8-sig"))
-    except OSError as error:
-        raise InputRefused(f"mapping file: cannot be opened ({error.strerror})") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputRefused(f"mapping file: not TOML ({error})") from None
+    text = read_toml(path, "mapping file")
     mapping: dict[str, list[Entry]] = {}
     for name, section in text.items():
         table = table_name(name)

@@ -14,8 +14,9 @@ import polars as pl
 
 from hydragraph.errors import InputRefused
 from hydragraph.loaders.files import Feed, File
-from hydragraph.loaders.heads import Head, csv_head, ndjson_head
+from hydragraph.loaders.heads import Head, csv_head, ndjson_head, refuse_too_wide
 from hydragraph.loaders.slow import FAULT, ROW, rewrite
+from hydragraph.loaders.unpacking import refuse_bomb
 from hydragraph.schema import INPUT
 from hydragraph.unfinished import Temporary, saying_what_to_do
 
@@ -123,6 +124,8 @@ class Scratch:
 def open_part(feed: Feed, file: File) -> Part:
     """The quick way to read a file. Raises InputRefused for one that is damaged, empty of any columns excepted."""
     try:
+        if file.format in ("csv", "ndjson"):
+            refuse_bomb(file)
         if file.format == "csv":
             return _open_csv(feed, file)
         if file.format == "ndjson":
@@ -131,6 +134,7 @@ def open_part(feed: Feed, file: File) -> Part:
         schema = raw.collect_schema()
     except POLARS_REFUSES:
         raise damaged(file) from None
+    refuse_too_wide(file, len(schema))
     columns = columns_of(feed, schema.names())
     return Part(
         feed,

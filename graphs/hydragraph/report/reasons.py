@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from hydragraph.errors import InputRefused
 from hydragraph.report import text
 from hydragraph.report.document import Section, section_of
 from hydragraph.report.markdown import TICKET, code, fits_best, plain, table
+from hydragraph.toml_files import read_toml
 
 BLANKS = {
     "ground": "the rule or term of contract that is applied, and why these facts fall under it",
@@ -79,20 +78,9 @@ def statement_of_reasons(
 
 def read_blanks(path: str | Path) -> dict[str, str]:
     """The blanks from a TOML file, `name = "text"` a line. Raises InputRefused for what cannot be read as that."""
-    try:
-        given: dict[str, Any] = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputRefused("the file of blanks cannot be read as UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputRefused(f"the file of blanks is no TOML: {_where(error)}") from error
+    given = read_toml(path, "the file of blanks")
     _filled(given)
     return given
-
-
-def _where(error: tomllib.TOMLDecodeError) -> str:
-    """Where it is broken; the rest of the message may quote the text."""
-    found = re.search(r"line \d+, column \d+", str(error))
-    return f"see {found[0]}" if found else "see its end"
 
 
 def _filled(given: Mapping[str, Any]) -> dict[str, str]:

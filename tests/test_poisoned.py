@@ -1,0 +1,250 @@
+"""Poisoned data: what an attacker can put into tables, and the bounds that hold against it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+import hydragraph as hg
+from case_contract import breaks
+from hydragraph.loaders import heads, unpacking
+from hydragraph.loaders.checking import MOST_SPELLINGS
+from hydragraph.loaders.columns import LONGEST_TEXT, TOO_LONG
+from hydragraph.loaders.files import File
+from hydragraph.loaders.lines import LONGEST_LINE, NOT_JSON
+from hydragraph.loaders.mapping import read_mapping
+from hydragraph.loaders.unpacking import refuse_bomb
+from hydragraph.pipeline import analyze
+from hydragraph.settings import Settings, read_settings
+from hydragraph.toml_files import LONGEST
+from hydragraph_cli.main import cli
+from written import source_of
+
+HEAD = b"account_id,kind,value\n"
+ROWS = b"a,device,d\nb,device,d\n"
+MEBI = 1 << 20
+
+
+# --- packed files
+
+
+def stream(path: Path, *parts: bytes) -> Path:
+    """A gz file of several streams behind each other, as `cat` makes them."""
+    path.write_bytes(b"".join(gzip.compress(part, 9) for part in parts))
+    return path
+
+
+def zst_bomb(path: Path, mebibytes: int) -> Path:
+    """One frame of blocks that say 'the same byte 131,072 times', four bytes each."""
+    block = (((1 << 17) << 3) | (1 << 1)).to_bytes(3, "little") + b"\n"
+    last = (1 << 17 << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"\n"
+    path.write_bytes(b"\x28\xb5\x2f\xfd\x00\x58" + block * (mebibytes * 8 - 1) + last)
+    return path
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_gz_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
+    monkeypatch.setattr(unpacking, "HARMLESS", MEBI)
+    source = stream(tmp_path / "links.csv.gz", HEAD + ROWS, *[b"\n" * (12 * MEBI // parts)] * parts)
+    with pytest.raises(hg.InputRefused, match=r"^links.csv.gz: becomes more than 200 times as large when unpacked"):
+        hg.check(source)
+
+
+def test_a_gz_bomb_is_not_unpacked_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "HARMLESS", MEBI)
+    path = stream(tmp_path / "links.csv.gz", b"\n" * (64 * MEBI))
+    with path.open("r+b") as file:  # damaged behind the middle: nobody comes there
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * 1000)
+    with pytest.raises(hg.InputRefused, match="becomes more than 200 times"):
+        refuse_bomb(File("links.csv.gz", path, "csv"))
+
+
+def test_a_zst_bomb_is_refused(tmp_path: Path) -> None:
+    source = zst_bomb(tmp_path / "links.csv.zst", 1024)
+    assert source.stat().st_size < 40_000
+    with pytest.raises(hg.InputRefused, match=r"^links.csv.zst: becomes more than 2,000 times as large when unpacked"):
+        hg.check(source)
+
+
+def test_a_line_that_is_too_long_is_refused_before_it_fills_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "HARMLESS", MEBI)
+    monkeypatch.setattr(unpacking, "LONGEST_LINE", MEBI)
+    noise = bytes(i * i % 251 for i in range(60_000)).replace(b"\n", b" ")
+    source = stream(tmp_path / "links.csv.gz", HEAD + ROWS, noise * 40)
+    with pytest.raises(hg.InputRefused, match="a line is longer than 64 MiB"):
+        hg.check(source)
+    assert LONGEST_LINE == 64 * MEBI
+
+
+@pytest.mark.parametrize("name", ["links.csv.gz", "links.csv.zst", "links.ndjson.gz"])
+def test_packed_tables_that_compress_well_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Also where nothing is harmless, of several streams, with frames to be skipped in between."""
+    monkeypatch.setattr(unpacking, "HARMLESS", 0)
+    rows = pl.DataFrame(
+        {"account_id": [f"a{i}" for i in range(3000)], "kind": ["device"] * 3000, "value": ["d"] * 3000}
+    )
+    path = tmp_path / name
+    if "ndjson" in name:
+        text = rows.write_ndjson().encode()
+        stream(path, text[: len(text) // 2], text[len(text) // 2 :])
+    elif name.endswith("gz"):
+        stream(path, *[rows.write_csv(include_header=i == 0).encode() for i in range(3)])
+    else:
+        rows.write_csv(path, compression="zstd")
+        path.write_bytes(b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc" + path.read_bytes())
+        assert unpacking._zst(path) >= len(rows.write_csv())
+        path.write_bytes(path.read_bytes()[11:])
+    assert hg.check(path).rows["links"].read in (3000, 9000)
+
+
+# --- long, many, deep
+
+
+def test_long_values_cost_their_rows(tmp_path: Path) -> None:
+    rows = [("a", "device", "d"), ("b", "device", "x" * LONGEST_TEXT), ("c", "device", "x" * (LONGEST_TEXT + 1)),
+            ("y" * 5000, "device", "d"), ("e", "z" * 5000, "d"), ("f", "device", "\u00e4" * 2100)]  # fmt: skip
+    frame = pl.DataFrame(rows, schema=["account_id", "kind", "value"], orient="row")
+    for source in (source_of(tmp_path / "1", links=frame), source_of(tmp_path / "2", links=frame.write_csv())):
+        found = hg.check(source, settings=Settings(max_rejects=1))
+        assert [(row, column, why) for _, _, row, column, why in found.rejects.iter_rows()] == [
+            (3, "value", TOO_LONG), (4, "account_id", TOO_LONG), (5, "kind", TOO_LONG), (6, "value", TOO_LONG),
+        ]  # fmt: skip
+    assert f"{LONGEST_TEXT:,}" in TOO_LONG
+
+
+def test_long_texts_in_columns_that_are_not_read_do_no_harm(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {"account_id": ["a", "b"], "kind": ["device"] * 2, "value": ["d"] * 2, "prompt": ["x" * 10**6] * 2}
+    )
+    assert hg.check(source_of(tmp_path / "1", links=frame.write_csv())).rejects.is_empty()
+
+
+def test_many_kinds_are_refused_before_each_is_looked_at(tmp_path: Path) -> None:
+    number = MOST_SPELLINGS + 1
+    frame = pl.DataFrame(
+        {"account_id": ["a"] * number, "kind": [f"device {i}" for i in range(number)], "value": ["d"] * number}
+    )
+    with pytest.raises(
+        hg.InputRefused, match=r"^2,001 kinds are more than 2,000; check that kind and value are not swapped$"
+    ):
+        hg.check(source_of(tmp_path / "1", links=frame))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_tables_that_are_too_wide_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    monkeypatch.setattr(heads, "MOST_COLUMNS", 100)
+    frame = pl.DataFrame({"account_id": ["a"], "kind": ["device"], "value": ["d"], **{f"c{i}": [1] for i in range(98)}})
+    source = source_of(tmp_path / "1", links=frame.write_csv() if suffix == "csv" else frame)
+    with pytest.raises(hg.InputRefused, match=f"links.{suffix}: 101 columns are more than 100"):
+        hg.check(source)
+
+
+def deep(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize("value", [deep(200_000), '{"a":' * 200_000 + "1" + "}" * 200_000])
+@pytest.mark.parametrize("place", ["value", "other"])
+def test_deep_json_costs_its_row(tmp_path: Path, value: str, place: str) -> None:
+    lines = [json.dumps({"account_id": f"a{i}", "kind": "device", "value": "d"}) for i in range(3)]
+    lines.append('{"account_id": "b", "kind": "device", "value": "d"}'.replace('"d"', value) if place == "value" else
+                 f'{{"account_id": "b", "kind": "device", "value": "d", "other": {value}}}')  # fmt: skip
+    (tmp_path / "links.ndjson").write_text("\n".join(lines) + "\n")
+    found = hg.check(tmp_path / "links.ndjson", settings=Settings(max_rejects=0.5))
+    assert found.rejects.select("row", "reason").rows() == [(4, NOT_JSON)]
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "mapping file": read_mapping,
+    "settings file": read_settings,
+    "the file of blanks": lambda path: __import__("hydragraph.report.reasons", fromlist=["x"]).read_blanks(path),
+}
+
+
+@pytest.mark.parametrize("what", READERS)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"[links]\nx = {deep(100_000)}", "nested too deeply"),
+        ("x = '" + "y" * LONGEST + "'", "larger than 1 MiB; is this the right file?"),
+        ("[links", "not TOML: see its end"),
+        ("a =\nb = 1", "not TOML: see line 1, column 4"),
+        ("x = 'secret", "not TOML: see line 1, column 12|not TOML: see its end"),
+        ("\udcff", "not UTF-8 text"),
+    ],
+)
+def test_toml_files_are_bounded(tmp_path: Path, what: str, text: str, said: str) -> None:
+    path = tmp_path / "file.toml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(hg.InputRefused, match=f"^{what}: (?:{said})") as caught:
+        READERS[what](path)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_mapping_of_many_entries_and_globs_that_go_in_circles(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "in", links="account_id,kind,value\na,device,d\nb,device,d")
+    (source / "round").symlink_to(source)
+    entry = '[[links]]\nfiles = ["**/links.csv"]\n'
+    (tmp_path / "map.toml").write_text(entry * 50)
+    found = hg.check(source, mapping=tmp_path / "map.toml")
+    assert found.rows["links"].read == 100
+
+
+def test_a_hostile_case_is_no_case(tmp_path: Path) -> None:
+    """Somebody else's case folder: deep JSON in its manifest and in its decisions."""
+    analyze(source_of(tmp_path / "in", links="account_id,kind,value\na,device,d\nb,device,d"), tmp_path / "case")
+    (tmp_path / "case" / "decisions.ndjson").write_text(deep(100_000) + "\n")
+    assert CliRunner().invoke(cli, ["clusters", str(tmp_path / "case")]).exit_code == 1
+    (tmp_path / "case" / "decisions.ndjson").unlink()
+    (tmp_path / "case" / "manifest.json").write_text(deep(100_000))
+    with pytest.raises(hg.NotACase):
+        hg.open_case(tmp_path / "case")
+
+
+# --- hubs
+
+
+def test_hubs_are_not_taken_apart_into_pairs(tmp_path: Path) -> None:
+    """20,000 accounts on five devices are 10^9 pairs; those who share three cards besides are found among them."""
+    names = [f"a{i:05d}" for i in range(20_000)]
+    hubs = pl.concat([pl.DataFrame({"account_id": names, "kind": "device", "value": f"hub-{k}"}) for k in range(5)])
+    cards = [(names[i * 1000], "card", f"card-{k}") for i in range(6) for k in range(3)]
+    ring = pl.DataFrame(cards, schema=hubs.schema, orient="row")
+    case = analyze(source_of(tmp_path / "in", links=pl.concat([hubs, ring])), tmp_path / "case")
+    assert case.manifest["work"]["pairs_formed"] < 40 * 20_000
+    members = case.accounts.filter(pl.col("cluster_id").is_not_null())["account_id"].to_list()
+    assert members == [names[i * 1000] for i in range(6)]
+    assert breaks(case.path) == []
+
+
+# --- smearing: identifiers of an innocent account, used by a ring on purpose
+
+
+def smeared(tmp_path: Path, kind: str, by: int) -> set[str]:
+    """The accounts assessed coordinated when `by` accounts of a ring of 12 use an identifier of an innocent account too."""
+    ring = [(f"ring-{i:02d}", k, f"{k}-1") for i in range(12) for k in ("card", "device")]
+    others = [
+        (f"lone-{i:03d}", k, f"own-{k}-{i}") for i in range(250) for k in ("card", "device", "ip", "template_hash")
+    ]
+    values = {"ip": "203.0.113.7", "template_hash": "t-1"}
+    victim = [("victim", kind, values.get(kind, "of-the-victim")), ("victim", "phone", "own")]
+    smear = [(f"ring-{i:02d}", kind, values.get(kind, "of-the-victim")) for i in range(by)]
+    others = [(a, k, f"198.51.{int(a[5:])}.7" if k == "ip" else v) for a, k, v in others]
+    links = pl.DataFrame(ring + others + victim + smear, schema=["account_id", "kind", "value"], orient="row")
+    case = analyze(source_of(tmp_path / f"{kind}-{by}", links=links), tmp_path / f"case-{kind}-{by}")
+    return set(case.accounts.filter(assessment="coordinated")["account_id"])
+
+
+@pytest.mark.parametrize("kind", ["ip", "template_hash"])
+def test_what_strangers_share_easily_accuses_nobody_however_many_smear(tmp_path: Path, kind: str) -> None:
+    for by in (1, 6, 12):
+        assert "victim" not in smeared(tmp_path, kind, by)
