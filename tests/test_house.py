@@ -21,8 +21,8 @@ LIBRARY = ROOT / "graphs" / "hydragraph"
 COMMANDS = ROOT / "cli" / "hydragraph_cli"
 
 ORDER = (
-    "errors", "toml_files", "unfinished", "memory", "runs", "tails", "settings", "schema", "naming", "card_numbers", "pseudonyms",
-    "addresses", "identifiers", "known", "loaders", "editors",
+    "errors", "toml_files", "unfinished", "memory", "runs", "tails", "settings", "schema", "naming", "card_numbers",
+    "pseudonyms", "addresses", "identifiers", "known", "loaders", "editors",
     "bipartite", "coding", "links", "activity", "hours", "limits", "meshes", "evidence", "ties", "grouping", "constraints",
     "joining", "blocks", "communities", "stability", "chance", "signals", "assess", "groups", "lineage", "takedown",
     "hiding", "explain", "decisions", "cards", "stored", "case", "revealing", "tracking", "review", "watching", "report", "exports",

@@ -292,7 +292,7 @@ def test_a_quote_that_never_closes_costs_one_line() -> None:
 
 
 def test_a_file_without_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hydragraph.loaders.lines._LONGEST", 100)
+    monkeypatch.setattr("hydragraph.loaders.lines.LONGEST_LINE", 100)
     (tmp_path / "x.csv").write_text("y" * 1000)
     with pytest.raises(InputRefused, match="longer than"):
         list(read_lines(File("x.csv", tmp_path / "x.csv", "csv")))
