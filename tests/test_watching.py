@@ -419,6 +419,8 @@ def test_new_members_of_rings_attach_to_their_ring(replayed: tuple[Path, Case, h
     folder, case, found = replayed
     truth = pl.read_parquet(folder / "since" / "truth.parquet")
     rows = found.attached.join(truth, on="account_id").join(rings_of(case, truth), on="cluster_id")
+    # colleagues who join an office that is in review are no ring's
+    rows = rows.filter(pl.col("cluster").is_not_null() | pl.col("ring").is_not_null())
     right = rows.filter(pl.col("cluster") == pl.col("ring"))
     assert right.height > 15
     assert right.height >= 0.9 * rows.height
