@@ -27,7 +27,9 @@ from hydragraph.identifiers import mask_value
 
 place = Path("hydragraph-demo")
 case = hg.open_case(place / "case") if (place / "case").is_dir() else hg.demo(place)
-leads = case.clusters.filter(pl.col("assessment") == "coordinated", pl.col("size") <= 30)
+small = pl.col("size") <= 30
+tied = pl.col("stability").is_not_null()  # what its accounts share connects its core, without help from time
+leads = case.clusters.filter(small, tied, assessment="coordinated")
 cluster = case.cluster(leads["cluster_id"][0])
 cluster
 

@@ -164,7 +164,7 @@ def test_wrong_usage_is_2(args: list[str], tmp_path: Path, monkeypatch: pytest.M
         (hg.HydragraphError("anything else"), 1, "anything else"),
         (PermissionError(13, "Permission denied", "/x"), 1, "a file cannot be read or written: Permission denied"),
         (KeyError("acct-secret"), 1, "stopped by an unforeseen KeyError; --verbose says where"),
-        (MemoryError(), 1, "stopped by an unforeseen MemoryError; --verbose says where"),
+        (MemoryError(), 1, "out of memory; nothing was changed: close other programs, or give fewer tables or days"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
