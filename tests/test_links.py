@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hydragraph as hg
 from hydragraph.bipartite import account_node, identifier_node
 from hydragraph.errors import InputRefused
-from hydragraph.links import build_graph, read_links
+from hydragraph.links import build_graph, not_yet_closed, read_links
 from hydragraph.loaders import open_source
 from hydragraph.settings import Settings
 from written import day, graph_from, named, source_of
@@ -193,6 +194,37 @@ def test_without_a_status_nobody_met_a_limit(tmp_path: Path) -> None:
 
 
 # --- accounts
+
+
+def test_a_closing_far_ahead_of_everything_else_has_not_happened(tmp_path: Path) -> None:
+    accounts = """
+        account_id, created_at, closed_at, close_reason
+        a, 2026-01-01, 2099-12-31, x
+        b, 2016-02-01, 2026-03-01, banned
+        c, 2026-01-01, 2035-01-01, end of contract
+        d, 2026-01-01,,
+    """
+    bare = source_of(tmp_path / "bare", accounts=accounts, links="account_id,kind,value\na,device,d")
+    graph, said = not_yet_closed(build_graph(open_source(bare), Settings()))
+    assert graph.accounts["closed_at"].is_null().to_list() == [True, False, False, True]
+    assert graph.accounts["close_reason"].to_list() == [None, "banned", "end of contract", None]
+    assert said == [
+        "accounts: closed_at of 1 is more than ten years after anything else in the source; they count as open"
+    ]
+    # a request in 2095 makes it a closing like any other
+    late = source_of(tmp_path / "late", accounts=accounts, events="timestamp,account_id\n2095-01-01,d")
+    before = build_graph(open_source(late), Settings())
+    assert not_yet_closed(before) == (before, [])
+    # where no other time is known nothing can be said
+    lone = source_of(
+        tmp_path / "lone", accounts="account_id,closed_at\na,2099-12-31", links="account_id,kind,value\na,device,d"
+    )
+    assert not_yet_closed(build_graph(open_source(lone), Settings()))[1] == []
+    # an analysis and newer tables say so
+    case = hg.analyze(bare, tmp_path / "case")
+    assert said[0] in case.manifest["notes"]
+    assert case.accounts["closed_at"].null_count() == 2
+    assert said[0] in hg.watch(case, bare).notes
 
 
 def test_accounts_known_from_one_table_only_appear(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ are never hashed again, and what is gathered grows with the links, not with the 
 
 from __future__ import annotations
 
+import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -31,6 +32,9 @@ _RATE_LIMITED = 429
 
 MOST_KINDS = 60
 """Kinds of identifier in one source, at most: each is read on its own, and a tie remembers its kinds in one number."""
+
+NEVER = dt.timedelta(days=3653)
+"""A closing so long after anything else has not happened."""
 
 _LARGEST = 2**40
 """Counts beyond this are taken as this, so that no sum of them overflows."""
@@ -164,6 +168,26 @@ def read_links(source: Source, settings: Settings) -> tuple[BipartiteGraph, pl.D
     accounts = _with_organisations(_with_spans(accounts, links), settings)
     requests, limits = (_of_accounts(by_slot, place) for by_slot in (gathered.requests, gathered.limits))
     return BipartiteGraph(accounts, _with_known(source, identifiers), links), requests, limits
+
+
+def not_yet_closed(graph: BipartiteGraph) -> tuple[BipartiteGraph, list[str]]:
+    """The graph in which accounts count as open whose closed_at is more than ten years after every opening, first activity
+    and request of the source: exports write such a time for "never". And a sentence that says how many, if any are.
+
+    Not checked: a closing that is planned for sooner; in a source that tells of no other time, any.
+    """
+    requested = pl.when(pl.col("events") > 0).then("last_seen")
+    first = pl.col("created_at", "first_seen").max()
+    latest = graph.accounts.select(pl.max_horizontal(first, requested.max()))
+    if latest.item() is None:
+        return graph, []
+    closed = graph.accounts["closed_at"].is_null() | (graph.accounts["closed_at"] <= latest.item() + NEVER)
+    number = int((~closed).sum())
+    if not number:
+        return graph, []
+    accounts = graph.accounts.with_columns(pl.when(closed).then(pl.col("closed_at", "close_reason")))
+    said = f"accounts: closed_at of {number:,} is more than ten years after anything else in the source; they count as open"
+    return replace(graph, accounts=accounts), [said]
 
 
 def _of_accounts(by_slot: Sums, place: pl.Series) -> pl.DataFrame:

@@ -40,7 +40,7 @@ from hydragraph.hours import hour_table
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.limits import read_limits
 from hydragraph.lineage import find_lineage, lineage_table
-from hydragraph.links import read_links
+from hydragraph.links import not_yet_closed, read_links
 from hydragraph.loaders import Source, open_source
 from hydragraph.loaders.card_columns import refuse_hidden_card_numbers
 from hydragraph.memory import peak_memory, reset_peak
@@ -153,6 +153,7 @@ def _analyze(
     with stages.stage("links"):
         with opened.reading():
             graph, requests, limits = read_links(opened, settings)
+            graph, never = not_yet_closed(graph)
         opened = opened.without_tables()
         refuse_hidden_card_numbers(graph.identifiers)
         if key is None:
@@ -207,7 +208,7 @@ def _analyze(
         tables["hours"] = hours
         tables["ledger"] = ledger
 
-    notes = [*known.said, *left, *cleared, *unknown, *_wide_and_alone(graph, clusters)]
+    notes = [*never, *known.said, *left, *cleared, *unknown, *_wide_and_alone(graph, clusters)]
 
     def manifest() -> dict[str, Any]:
         return {

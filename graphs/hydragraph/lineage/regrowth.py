@@ -180,8 +180,8 @@ def _open_at(time: str) -> pl.Expr:
 
 
 def last_known(accounts: pl.DataFrame) -> dt.datetime | None:
-    """The latest activity or closing of accounts, None where no time is known."""
-    found: dt.datetime | None = accounts.select(pl.max_horizontal(pl.col("last_seen", "closed_at").max())).item()
+    """The latest activity of accounts, where none is known the latest closing (some are planned), None without either."""
+    found: dt.datetime | None = accounts.select(pl.coalesce(pl.col("last_seen", "closed_at").max())).item()
     return found
 
 

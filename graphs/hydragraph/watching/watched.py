@@ -15,7 +15,7 @@ from hydragraph.constraints import coded_pairs, held_constraints, set_aside
 from hydragraph.hiding import hide, refuse_another_key
 from hydragraph.identifiers import kind as kind_of
 from hydragraph.lineage import find_lineage, hours_in_words, lineage_table
-from hydragraph.links import read_links
+from hydragraph.links import not_yet_closed, read_links
 from hydragraph.loaders import open_source
 from hydragraph.pseudonyms import Key, read_key
 from hydragraph.review import CLEARED, foreseen, still_cleared
@@ -111,6 +111,7 @@ def watch(
     tell("links")
     with opened.reading():
         graph, requests, *_ = read_links(opened, settings)
+    graph, never = not_yet_closed(graph)
     known = held_constraints(case.path)
     if key is None:
         graph, left = set_aside(graph, known.allowed, settings)
@@ -140,7 +141,7 @@ def watch(
         "clusters": watched.height, "accounts": graph.accounts.height, "new": new, "attached_new": attached_new,
         "unattached": new - attached_new, "attached_known": attached.height - attached_new, "regrown": regrown.height,
     }  # fmt: skip
-    return Watched(attached, identifiers, regrown, counts, (*opened.notes, *left, *cleared))
+    return Watched(attached, identifiers, regrown, counts, (*opened.notes, *never, *left, *cleared))
 
 
 def _watched(case: Case, assessments: Sequence[str], clusters: Sequence[str]) -> pl.DataFrame:
