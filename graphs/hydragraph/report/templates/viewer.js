@@ -64,7 +64,7 @@
       if (!moving || lines) { paint(pen, across, down, ratio, across / WIDTH, left, top, large && !lines); return; }
       // a large picture on the move: what was drawn with as much around it is moved, and drawn anew when too little is left
       const far = layer ? scale / layer.scale : 0, x = layer ? (layer.left - left) * scale : 0, y = layer ? (layer.top - top) * scale : 0;
-      if (far < 0.7 || far > 1.5 || x > 0 || y > 0 || x + 2 * WIDTH * far < WIDTH || y + 2 * HEIGHT * far < HEIGHT) {
+      if (far < 0.6 || far > 1.8 || x > 0 || y > 0 || x + 2 * WIDTH * far < WIDTH || y + 2 * HEIGHT * far < HEIGHT) {
         layer = { scale, left: left - WIDTH / 2 / scale, top: top - HEIGHT / 2 / scale, canvas: document.createElement("canvas") };
         [layer.canvas.width, layer.canvas.height] = [2 * wide, Math.round(2 * wide * HEIGHT / WIDTH)];
         paint(layer.canvas.getContext("2d"), layer.canvas.width, layer.canvas.height, 1, wide / WIDTH, layer.left, layer.top, false);
