@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,14 @@ def test_a_child_begins_after_its_parents_end_and_within_thirty_days() -> None:
     for graph in (early, late):
         found = named(graph, find_lineage(graph, one_cluster(graph).label, idle(graph)))
         assert "old-5" not in {a for a, _ in found}
+
+
+def test_without_any_activity_an_account_begins_with_its_opening() -> None:
+    graph = ring()
+    moved = graph.accounts.with_columns(created_at="first_seen", first_seen=pl.lit(None, TIME))
+    bare = BipartiteGraph(moved, graph.identifiers, graph.links)
+    found = find_lineage(bare, one_cluster(bare).label, idle(bare))
+    assert named(bare, found) == {(f"old-{i}", f"new-{i}") for i in range(6)}
 
 
 def test_who_was_closed_before_anything_is_known_took_no_place() -> None:
@@ -337,12 +346,19 @@ def regrown(
             "cluster_id": "c",
             "assessment": "coordinated",
             "first_seen": [START + dt.timedelta(hours=130 if n.startswith("new") else 0) for n, _, _ in closings],
+            "created_at": [START - dt.timedelta(hours=1)] * len(closings),
             "last_seen": START + dt.timedelta(days=40),
             "closed_at": [None if h is None else START + dt.timedelta(hours=h) for _, h, _ in closings],
             "close_reason": [reason for _, _, reason in closings],
         },
-        schema_overrides={"first_seen": TIME, "last_seen": TIME, "closed_at": TIME, "close_reason": pl.String},
-    )
+        schema_overrides={
+            "first_seen": TIME,
+            "created_at": TIME,
+            "last_seen": TIME,
+            "closed_at": TIME,
+            "close_reason": pl.String,
+        },
+    )  # fmt: skip
     lineage = OUTPUT["lineage"].conform(
         pl.DataFrame(
             [
@@ -395,6 +411,11 @@ def test_waves() -> None:
     # before the first wave the six accounts of hour 0 are open; a week after it `open`, new-1 and new-2
     assert shown == [(1, 6, 2, 2, 16.0, 3), (2, 3, 2, 0, None, 3)]
     assert rows["start"].to_list() == [START + dt.timedelta(hours=h) for h in (100, 124)]
+    # were nothing known of the new ones but that they were opened before
+    found = regrown(CLOSINGS, PAIRS)
+    new = pl.col("account_id").str.starts_with("new")
+    silent = found.members.with_columns(first_seen=pl.when(~new).then("first_seen"))
+    assert replace(found, members=silent).waves["open_before"].to_list() == [8, 5]
     assert rows["end"].to_list() == [START + dt.timedelta(hours=h) for h in (111, 124.5)]
 
 

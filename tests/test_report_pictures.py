@@ -137,6 +137,13 @@ def test_lifespans(case: Case) -> None:
     assert [line.closed for line in lives.lines] == [round(6 + 2 * day), None, None, None, None]
     assert lives.steps == ((round(6 + 2 * day), 8, round(6 + 2 * day), 16),)
     assert lifespans(ring.accounts.head(1), ring.lineage) is None
+    # where no activity is known a life begins with the opening
+    opened = ring.accounts.with_columns(
+        created_at="first_seen", first_seen=pl.lit(None, ring.accounts["first_seen"].dtype)
+    )
+    silent = lifespans(ranked_members(opened), ring.lineage)
+    assert silent is not None
+    assert silent.start == lives.start
 
 
 def test_a_loop_in_a_foreign_lineage_table_loses_nobody(case: Case) -> None:

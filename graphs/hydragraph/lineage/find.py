@@ -49,9 +49,9 @@ def find_lineage(graph: BipartiteGraph, label: Ints, activity: Activity) -> Line
 
     label: number of each account's cluster, -1 for none, shape (accounts,).
     May be replaced: a member with closed_at, unless its close_reason is the holder's own will (`voluntary`). May take
-    its place: a member whose first activity lies after it, by at most 30 days, and before its own closing, if there is
-    one; the 32 latest closings before it are looked at, and all those with which it shares an identifier that at most 12
-    members use.
+    its place: a member whose first activity (where none is known, opening) lies after it, by at most 30 days, and before
+    its own closing, if there is one; the 32 latest closings before it are looked at, and all those with which it shares
+    an identifier that at most 12 members use.
 
     For a closed account a, and b that begins g hours later, the odds of "b replaced a" over "b came by itself and a was
     not replaced" are

@@ -87,17 +87,17 @@ class Shared:
 
 
 def lives(graph: BipartiteGraph, label: Ints) -> Lives:
-    """Beginnings and ends of the accounts of all clusters with a closing. Times before 1970 count as unknown.
+    """Beginnings and ends of the accounts of all clusters with a closing. An account begins with its first activity; where
+    none is known, with its opening. Times before 1970 count as unknown.
 
     Of an account that was closed before anything is known of it (requests sent after a ban) nobody knows when it began: it
     took no place. So every chain of replacements goes on in time, and none comes back to where it was.
     """
     reason = pl.col("close_reason").str.strip_chars().str.to_lowercase()
+    began = pl.coalesce("first_seen", "created_at")
     frame = graph.accounts.select(
         end=pl.when(~reason.is_in(sorted(OWN_WILL)).fill_null(False)).then(pl.col("closed_at").cast(pl.Int64)),
-        begin=pl.when((pl.col("first_seen") > pl.col("closed_at")).fill_null(False).not_()).then(
-            pl.col("first_seen").cast(pl.Int64)
-        ),
+        begin=pl.when((began > pl.col("closed_at")).fill_null(False).not_()).then(began.cast(pl.Int64)),
     ).fill_null(-1)
     end, begin = frame["end"].to_numpy(), frame["begin"].to_numpy()
     hit = np.zeros(int(label.max(initial=-1)) + 1, bool)

@@ -83,7 +83,8 @@ class Regrowth:
                 later=pl.col("end") + pl.duration(days=LATER_DAYS),
             )
         )
-        lives = self.members.select("cluster_id", "first_seen", "closed_at")
+        began = pl.coalesce("first_seen", "created_at")
+        lives = self.members.select("cluster_id", "closed_at", began=began)
         there = (
             waves.select("cluster_id", "wave", "start", "later")
             .join(lives, on="cluster_id")
@@ -173,9 +174,7 @@ class Regrowth:
 
 def _open_at(time: str) -> pl.Expr:
     """How many members have begun and are not closed at `time`."""
-    there = (pl.col("first_seen") < pl.col(time)) & (
-        pl.col("closed_at").is_null() | (pl.col("closed_at") >= pl.col(time))
-    )
+    there = (pl.col("began") < pl.col(time)) & (pl.col("closed_at").is_null() | (pl.col("closed_at") >= pl.col(time)))
     return there.fill_null(False).sum().cast(pl.Int64)
 
 

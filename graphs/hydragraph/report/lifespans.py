@@ -41,9 +41,11 @@ def lifespans(members: pl.DataFrame, lineage: pl.DataFrame, *, limit: int = 60) 
     """Lines for `limit` members; each that took a closed one's place below it, otherwise in the order they were first seen.
 
     members: rows of the accounts table, best tied first; lineage: the cluster's rows, strongest first. Accounts that
-    were replaced or took another's place are drawn before the others. None when fewer than two members have times.
+    were replaced or took another's place are drawn before the others. Where no activity is known a line begins with the
+    opening. None when fewer than two members have times.
     """
-    timed = members.filter(pl.col("first_seen").is_not_null())
+    begun = members.with_columns(first_seen=pl.coalesce("first_seen", "created_at"))
+    timed = begun.filter(pl.col("first_seen").is_not_null())
     if timed.height < 2:
         return None
     pairs = lineage.select(pl.concat_list("parent", "child").alias("account_id")).explode("account_id")
