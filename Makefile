@@ -10,7 +10,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick lint docs bench-quality clean
+.PHONY: help venv demo test quick lint docs fuzz sbom bench-quality bench-smearing clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -34,11 +34,20 @@ lint: $(VENV)/.dev  ## style, format and types
 docs: $(VENV)/.dev  ## make the generated parts, transcripts and pictures of the documentation again
 	$(BIN)/python tests/make_docs.py
 
+fuzz: $(VENV)/.dev  ## mutated files through every reader for SECONDS (600); says how many
+	$(BIN)/python tests/fuzzing.py --seconds $(or $(SECONDS),600)
+
+sbom: $(VENV)/.dev  ## write sbom.json, the software bill of materials (CycloneDX)
+	$(BIN)/python tests/make_sbom.py sbom.json
+
+bench-smearing: $(VENV)/.dev  ## measure how many smearing accounts it takes until innocent ones are accused
+	$(BIN)/python benchmarks/smearing.py
+
 bench-quality: $(VENV)/.dev  ## measure detection on made-up worlds and write docs/quality.md; half an hour
 	$(BIN)/python benchmarks/quality.py $(if $(OTHERS),--others $(OTHERS))
 
 clean:  ## remove the environment and everything made from the sources
-	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo dist build sbom.json fuzz-findings .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find graphs cli tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python

@@ -25,8 +25,8 @@ ORDER = (
     "pseudonyms", "addresses", "identifiers", "known", "loaders", "editors",
     "bipartite", "coding", "links", "activity", "hours", "limits", "meshes", "evidence", "ties", "grouping", "constraints",
     "joining", "blocks", "communities", "stability", "chance", "signals", "assess", "groups", "lineage", "takedown",
-    "hiding", "explain", "decisions", "cards", "stored", "case", "revealing", "tracking", "review", "watching", "report", "exports",
-    "worlds", "pipeline", "quality",
+    "hiding", "explain", "decisions", "cards", "stored", "case", "revealing", "tracking", "review", "watching", "report",
+    "exports", "worlds", "pipeline", "quality",
 )  # fmt: skip
 """The way of the data. A module or package imports only from those before it; inside a package imports are free."""
 

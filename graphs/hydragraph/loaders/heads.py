@@ -64,6 +64,17 @@ def _header(file: File, separator: str, eol: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in record)
 
 
+def repeats(file: File, head: Head) -> bool:
+    """Whether a name of the header stands below it as a value: then the first line of the file is one of its rows."""
+    records = islice(csv_records(read_lines(file, head.eol), head.separator), 1, _KEYS_FROM)
+    return any(
+        name and name == cell.strip()
+        for record in records
+        if isinstance(record, list)
+        for name, cell in zip(head.columns, record, strict=False)
+    )
+
+
 def _eol(file: File) -> str:
     r"""'\r' for files that have no '\n' at all, as old spreadsheets write them; else '\n', with or without '\r'."""
     start = next(read_lines(file, ""), "")

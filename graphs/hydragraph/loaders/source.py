@@ -17,6 +17,7 @@ from hydragraph.errors import InputRefused
 from hydragraph.loaders.card_columns import refuse_card_numbers, refuse_in_unread
 from hydragraph.loaders.checking import Known, Survey, kept, learn, rejects, survey
 from hydragraph.loaders.files import Feed, File, find_feeds
+from hydragraph.loaders.heads import repeats
 from hydragraph.loaders.queries import fetch, open_query
 from hydragraph.loaders.scan import (
     POLARS_REFUSES,
@@ -269,7 +270,10 @@ def _check_columns(table: str, feeds: Sequence[Feed], parts: Sequence[Part]) -> 
         if not names:
             continue  # empty files: no rows either
         found = f"the columns found are {_listed(sorted(names))}"
-        if any(p.head for p in mine) and not all(_is_name(n) for n in names):
+        if any(p.head for p in mine) and (
+            not all(_is_name(n) for n in names)
+            or any(p.head and p.file.format == "csv" and repeats(p.file, p.head) for p in mine)
+        ):
             found = "its first line does not look like a header"
         seen = {c for p in mine for c in p.seen} | set(feed.constant)
         for column, theirs in feed.columns.items():

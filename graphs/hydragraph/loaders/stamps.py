@@ -39,10 +39,14 @@ def refuse_changed(stamps: Stamps) -> None:
 
 @contextmanager
 def unchanged(stamps: Stamps) -> Iterator[None]:
-    """Raise InputRefused if a file changes meanwhile, in place of what reading it may run into because of that."""
+    """Raise InputRefused if a file changes meanwhile, in place of what reading it may run into because of that; and if
+    polars gives up on the rows of a file, which is damaged then in a place where nobody looked before."""
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+    except (pl.exceptions.ComputeError, pl.exceptions.PanicException):
+        refuse_changed(stamps)
+        raise InputRefused("a file of the source cannot be read to its end; it is damaged: export it again") from None
+    except (pl.exceptions.PolarsError, OSError):
         refuse_changed(stamps)
         raise
     refuse_changed(stamps)
