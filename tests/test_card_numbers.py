@@ -287,3 +287,27 @@ def test_counts_and_times_of_that_shape_are_neither_refused_nor_told(tmp_path: P
     )  # fmt: skip
     case = hg.analyze(source_of(tmp_path / "in", events=events), tmp_path / "case")
     assert case.accounts["tokens"].max() == 2**40
+
+
+def test_constraints_and_allow_lists_hold_none(tmp_path: Path) -> None:
+    pairs = pl.DataFrame({"account_a": [VISA], "account_b": ["b"], "relation": ["must"]})
+    allowed = pl.DataFrame({"kind": ["card"], "value": [VISA]})
+    for given_, said in (
+        ({"constraints": pairs}, "constraints: column account"),
+        ({"allow": allowed}, "allow list: column value"),
+    ):
+        with pytest.raises(hg.InputRefused, match=f"^{said} holds a value that looks like a card number") as caught:
+            hg.analyze(source_of(tmp_path / "in", **GOOD), tmp_path / "case", **given_)
+        assert VISA not in str(caught.value)
+    assert not (tmp_path / "case").exists()
+
+
+@pytest.mark.parametrize("between", ["\u200b", "\u00ad", "\ufeff"])
+def test_invisible_characters_hide_nothing(tmp_path: Path, between: str) -> None:
+    cards = [between.join(card) for card in (VISA, MASTER, AMEX)]
+    wide = ["".join(chr(ord(d) + 0xFEE0) for d in card) for card in (VISA, MASTER, AMEX)]
+    for i, values in enumerate((cards, wide)):
+        links = pl.DataFrame({"account_id": ["a", "b", "c"], "kind": ["wallet"] * 3, "value": values})
+        with pytest.raises(hg.InputRefused, match=r"^wallet: column value holds 3 values that look like card numbers"):
+            hg.analyze(source_of(tmp_path / f"in-{i}", links=links), tmp_path / "case")
+    assert not (tmp_path / "case").exists()

@@ -248,3 +248,14 @@ def smeared(tmp_path: Path, kind: str, by: int) -> set[str]:
 def test_what_strangers_share_easily_accuses_nobody_however_many_smear(tmp_path: Path, kind: str) -> None:
     for by in (1, 6, 12):
         assert "victim" not in smeared(tmp_path, kind, by)
+
+
+def test_a_first_row_of_names_is_not_shown(tmp_path: Path) -> None:
+    """A file without a header whose values could be names of columns: they stand below it once more."""
+    (tmp_path / "links.csv").write_text("ann,device,red\nbob,device,red\n")
+    with pytest.raises(hg.InputRefused) as caught:
+        hg.check(tmp_path)
+    assert str(caught.value) == (
+        "links: the required column account_id is missing; its first line does not look like a header; say in a mapping"
+        " file which it is"
+    )

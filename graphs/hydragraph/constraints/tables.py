@@ -11,9 +11,11 @@ from typing import Any
 
 import polars as pl
 
+from hydragraph.card_numbers import judge
 from hydragraph.errors import CaseExists, InputRefused, NotACase
 from hydragraph.grouping import connected
 from hydragraph.identifiers import IP_RANGE, canonical_kind, normalise
+from hydragraph.loaders.card_columns import refusal
 from hydragraph.loaders.files import File, file_format
 from hydragraph.loaders.heads import csv_head
 from hydragraph.loaders.lines import TOO_MANY, csv_records, json_records, read_lines
@@ -140,7 +142,14 @@ def _pairs(table: Table) -> pl.DataFrame:
         rows.append((min(a, b), max(a, b), relation.strip().lower(), number))
     frame = pl.DataFrame(rows, schema={**PAIRS, "row": pl.Int64}, orient="row")
     _refuse_contradictions(frame)
+    _refuse_card_numbers(what, "account", [*frame["account_a"], *frame["account_b"]])
     return frame.drop("row").unique().sort(columns)
+
+
+def _refuse_card_numbers(what: str, column: str, values: list[str]) -> None:
+    found = judge(pl.Series(values, dtype=pl.String))
+    if found.refused:
+        raise refusal(what, column, found, None)
 
 
 def _refuse_contradictions(frame: pl.DataFrame) -> None:
@@ -174,6 +183,7 @@ def _allowed(table: Table) -> pl.DataFrame:
             wrong = "not an address or range" if name == IP_RANGE else "stands for no identifier"
             raise InputRefused(f"{what}: row {number}, column value: {wrong}")
         rows.append((name, value))
+    _refuse_card_numbers(what, "value", [value for _, value in rows])
     return pl.DataFrame(rows, schema=ALLOWED, orient="row").unique().sort(columns)
 
 
