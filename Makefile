@@ -10,7 +10,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick lint docs fuzz sbom bench-quality bench-smearing clean
+.PHONY: help venv demo test quick lint docs fuzz sbom bench-quality bench-smearing clean bench
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -42,6 +42,9 @@ sbom: $(VENV)/.dev  ## write sbom.json, the software bill of materials (CycloneD
 
 bench-smearing: $(VENV)/.dev  ## measure how many smearing accounts it takes until innocent ones are accused
 	$(BIN)/python benchmarks/smearing.py
+
+bench: $(VENV)/.dev  ## measure time, memory and growth and write docs/performance.md; a quarter of an hour
+	$(BIN)/python benchmarks/speed.py $(if $(SIZES),--sizes $(SIZES))
 
 bench-quality: $(VENV)/.dev  ## measure detection on made-up worlds and write docs/quality.md; half an hour
 	$(BIN)/python benchmarks/quality.py $(if $(OTHERS),--others $(OTHERS))
