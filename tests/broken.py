@@ -87,12 +87,12 @@ def run(
         here.close()
 
 
-def every_change(attempt: Callable[[int], bool]) -> int:
-    """Call `attempt` with 1, 2, ... until it says that nothing was left to be killed at; how often it was killed."""
-    number = 1
-    while attempt(number):
-        number += 1
-    return number - 1
+def every_change(attempt: Callable[[int], bool], *, step: int = 1) -> int:
+    """Call `attempt` with 1, 1 + step, ... until it says that nothing was left to be killed at; how often it was killed."""
+    killed = 0
+    while attempt(1 + killed * step):
+        killed += 1
+    return killed
 
 
 def moments(longest: float, number: int, seed: int) -> list[float]:
