@@ -26,6 +26,7 @@ _PRELOADED = [
 ]  # fmt: skip
 
 Limits = dict[str, int]
+"""Limits of the operating system by name; RLIMIT_AS is how much more than what the process has already."""
 
 
 def _processes() -> Any:
@@ -54,6 +55,8 @@ def _command(
 
     sys.addaudithook(watch)
     for name, most in limits.items():
+        if name == "RLIMIT_AS":
+            most += int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(getattr(resource, name), (most, resource.RLIM_INFINITY))
     if kill_after is not None:
         threading.Timer(kill_after, os.kill, (os.getpid(), signal.SIGKILL)).start()

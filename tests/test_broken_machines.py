@@ -251,21 +251,16 @@ def test_errors_of_polars_are_known_by_their_words(code: int) -> None:
     assert not_writable(pl.exceptions.ComputeError("something else"), "case") is None
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="nobody tells how much memory there is")
 def test_memory_that_runs_out(machine: Machine) -> None:
     """Where memory ends the process may end as well; the case does not."""
     ended = 0
     for mebibytes in (0, 64, 256, 512):
-        free = _mapped() + (mebibytes << 20)
-        done = run(machine.again, machine.temporary, limits={"RLIMIT_AS": free})
+        done = run(machine.again, machine.temporary, limits={"RLIMIT_AS": mebibytes << 20})
         ended += done is None or done[0] != 0
         machine.check()
     assert ended > 0
     machine.check_tidy()
-
-
-def _mapped() -> int:
-    """Address space of this process, which has the same libraries as the ones it starts."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def test_out_of_memory_is_one_sentence(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
