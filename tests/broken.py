@@ -23,6 +23,7 @@ _CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "sh
 _PRELOADED = [
     "hydragraph.pipeline", "hydragraph.exports", "hydragraph.report.document", "hydragraph.worlds", "hydragraph_cli.main",
     "hydragraph_cli.commands.analyze", "broken", "scipy.sparse.csgraph",
+    "graspologic_native", "jinja2",
 ]  # fmt: skip
 
 Limits = dict[str, int]
