@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,9 +108,11 @@ def _named(truth: Path) -> Iterator[Path]:
     if str(truth) != "-":
         yield truth
         return
-    with tempfile.TemporaryDirectory() as folder:
+    from hydragraph.unfinished import Temporary
+
+    with closing(Temporary()) as folder:
         labels = stdin_text()
-        path = Path(folder) / f"labels.{'ndjson' if labels.lstrip().startswith('{') else 'csv'}"
+        path = folder.path / f"labels.{'ndjson' if labels.lstrip().startswith('{') else 'csv'}"
         path.write_text(labels, "utf-8", newline="")
         yield path
 
