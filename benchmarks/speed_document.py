@@ -285,7 +285,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
 def _growth_figure(done: Sequence[Measured], floors: Sequence[Measured]) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.4), dpi=110, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(11, 4.4), dpi=110, facecolor="white", layout="constrained")
     time, memory = figure.subplots(1, 2)
     sizes = [run.events for run in done]
     largest = sorted(done[-1].said["stages"], key=lambda s: -s["processor"])[:8]
@@ -303,5 +303,5 @@ def _growth_figure(done: Sequence[Measured], floors: Sequence[Measured]) -> Any:
         axes.set_xlabel("events")
         axes.set_ylabel(what)
         axes.grid(color="#dcdad5", linewidth=0.7)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

@@ -93,7 +93,9 @@ def measured(job: str, source: Path, events: int, out: Path, say: Say, limit: fl
     failed = f"the package {said['missing']} is not installed" if "missing" in said else ""
     if code:
         failed = f"stopped after {limit:,.0f} seconds" if code < 0 and seconds >= limit else f"failed: {last[:120]}"
-    return Measured(job, events, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, said, failed)
+    # analyze starts its record of the peak anew with each stage
+    peak = max([used.ru_maxrss * 1024, *(stage["peak"] for stage in said.get("stages", []))])
+    return Measured(job, events, seconds, used.ru_utime + used.ru_stime, peak, said, failed)
 
 
 def _waited(child: subprocess.Popen[bytes], start: float, limit: float) -> tuple[int, Any]:

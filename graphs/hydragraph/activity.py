@@ -85,14 +85,28 @@ class Activity:
         out = np.zeros(len(a))
         if not len(self.account) or not len(a):
             return out
+        involved = np.zeros(self.accounts, bool)
+        involved[a] = involved[b] = True
+        account, slot = self.begins
+        kept = involved[account]
+        if not kept.any():
+            return out
+        begun = account[kept], slot[kept], self.accounts
+        windows, timetables = _windows(*begun), _timetables(*begun)
         for low in range(0, len(a), _CHUNK):
             part = slice(low, low + _CHUNK)
             # windows are no longer than the silence before a burst: fewer than two common hours, fewer than two of any
-            often = np.flatnonzero(_common(self._windows[-1], a[part], b[part]) >= 2) + low
-            out[often] = self._together(a[often], b[often])
+            often = np.flatnonzero(_common(windows[-1], a[part], b[part]) >= 2) + low
+            out[often] = self._together(a[often], b[often], windows, timetables)
         return out
 
-    def _together(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _together(
+        self,
+        a: NDArray[np.int64],
+        b: NDArray[np.int64],
+        windows: list[csr_array],
+        timetables: list[dict[int, csr_array]],
+    ) -> NDArray[np.float64]:
         first, last = self._span
         start, stop = np.maximum(first[a], first[b]), np.minimum(last[a], last[b])
         days = np.maximum((stop - start) / _DAY, 0) + 1.0
@@ -103,10 +117,10 @@ class Activity:
         both = habits[at[: len(a)]].astype(np.float64) * habits[at[len(a) :]]
         usual = (both * _WEEK[None, :]).sum(axis=1) * share_a * share_b / days
         best = np.zeros(len(a))
-        for window, matrix, timetables in zip(WINDOWS_MINUTES, self._windows, self._timetables, strict=True):
+        for window, matrix, by_period in zip(WINDOWS_MINUTES, windows, timetables, strict=True):
             n = _common(matrix, a, b)
             mean = usual * window / 60
-            for period, timetable in timetables.items():
+            for period, timetable in by_period.items():
                 periods = (stop - start) // period
                 elsewhere = (_common(timetable, a, b) - n) / np.maximum(periods, 1)
                 mean = np.maximum(mean, np.where(periods > 0, elsewhere, 0.0))
@@ -362,46 +376,39 @@ class Activity:
         flat: NDArray[np.float32] = smooth.reshape(-1, _HABITS)
         return flat
 
-    @cached_property
-    def _timetables(self) -> list[dict[int, csr_array]]:
-        """For each window length, by period in slots: account x window of the period, in how many periods it begins."""
-        from scipy.sparse import csr_array
 
-        account, slot = self.begins
-        found = []
-        for minutes in WINDOWS_MINUTES:
-            window = minutes // SLOT_MINUTES
-            at = slot // window
-            # sorted by account, then slot: equal windows stand together
-            new = changes(account, at)
-            who, at = account[new], at[new]
-            found.append(
-                {
-                    period: csr_array(
-                        (np.ones(len(who), np.int32), (who, at % (period // window))),
-                        shape=(self.accounts, period // window),
-                    )
-                    for period in (_DAY, 7 * _DAY)
-                }
-            )
-        return found
+def _windows(account: NDArray[np.int64], slot: NDArray[np.int64], accounts: int) -> list[csr_array]:
+    """Account x window incidence of beginnings (sorted by account, then slot), one matrix a window length."""
+    from scipy.sparse import csr_array
 
-    @cached_property
-    def _windows(self) -> list[csr_array]:
-        """Account x window incidence of beginnings, one matrix a window length."""
-        from scipy.sparse import csr_array
+    found = []
+    for minutes in WINDOWS_MINUTES:
+        window = slot // (minutes // SLOT_MINUTES)
+        window -= window.min()
+        # compressed rows as they stand, once equal windows are one
+        new = changes(account, window)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(account[new], minlength=accounts))])
+        shape = (accounts, int(window.max()) + 1)
+        found.append(csr_array((np.ones(int(starts[-1]), np.int32), window[new], starts), shape=shape))
+    return found
 
-        account, slot = self.begins
-        found = []
-        for minutes in WINDOWS_MINUTES:
-            window = slot // (minutes // SLOT_MINUTES)
-            window -= window.min()
-            shape = (self.accounts, int(window.max()) + 1)
-            # sorted by account, then slot: compressed rows as they stand, once equal windows are one
-            new = changes(account, window)
-            starts = np.concatenate([[0], np.cumsum(np.bincount(account[new], minlength=self.accounts))])
-            found.append(csr_array((np.ones(int(starts[-1]), np.int32), window[new], starts), shape=shape))
-        return found
+
+def _timetables(account: NDArray[np.int64], slot: NDArray[np.int64], accounts: int) -> list[dict[int, csr_array]]:
+    """For each window length, by period in slots: account x window of the period, in how many periods it begins."""
+    from scipy.sparse import csr_array
+
+    found = []
+    for minutes in WINDOWS_MINUTES:
+        window = minutes // SLOT_MINUTES
+        at = slot // window
+        new = changes(account, at)
+        who, at = account[new], at[new]
+        each: dict[int, csr_array] = {}
+        for period in (_DAY, 7 * _DAY):
+            columns = period // window
+            each[period] = csr_array((np.ones(len(who), np.int32), (who, at % columns)), shape=(accounts, columns))
+        found.append(each)
+    return found
 
 
 def _common(matrix: csr_array, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
