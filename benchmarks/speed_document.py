@@ -121,17 +121,18 @@ def _targets(results: Results) -> str:
 def _stages(results: Results) -> str:
     done = [run for run in results.runs if not run.failed]
     names = [s["name"] for s in done[0].said["stages"]] if done else []
+    grown = _exponents(done) if done else {}
     lines = []
     for name in names:
         of = [next(s for s in run.said["stages"] if s["name"] == name) for run in done]
-        growth = exponent([run.events for run in done], [max(s["processor"], 1e-3) for s in of])
+        growth = grown.get(name)
         cells = [f"{s['seconds']:.1f} / {s['processor']:.1f} / {s['peak'] / _GIB:.2f}" for s in of]
-        lines.append([name, *cells, "-" if growth is None or of[-1]["processor"] < 0.3 else f"{growth:.2f}"])
+        lines.append([name, *cells, "-" if growth is None else f"{growth:.2f}"])
     head = ["stage", *(f"{run.events:,} events" for run in done), "exponent"]
     said = (
         "Seconds, processor seconds and peak memory in GiB of each stage. `chance` shuffles the graph on the second core"
         " from the stage `activity` on, so that its processor seconds stand with the stages that run meanwhile. Exponent:"
-        " the b of processor seconds = a * events^b."
+        " the b of processor seconds = a * events^b, where the smallest size takes a twentieth of a second."
     )
     counted = [
         [f"{run.events:,}", f"{run.said['accounts']:,}", f"{run.said['pairs_formed']:,}", f"{run.said['ties']:,}",
@@ -152,7 +153,7 @@ def _growth(results: Results, figures: str) -> str:
     if None in grown.values():
         return "One size was measured: there is no growth to fit."
     said = ", ".join(f"{name} {value:.2f}" for name, value in grown.items())
-    steep = [name for name, value in _steepest(done).items() if value > 1.5]
+    steep = [name for name, value in _exponents(done).items() if value > 1.5]
     worst = f"Steeper than events^1.5 grow: {', '.join(steep)}." if steep else "No stage grows as fast as events^1.5."
     return (
         f"Fitted exponents of the whole: {said}. {worst} Where one is below 1, the fixed cost of starting weighs at the"
@@ -161,7 +162,8 @@ def _growth(results: Results, figures: str) -> str:
     )
 
 
-def _steepest(done: Sequence[Measured]) -> dict[str, float]:
+def _exponents(done: Sequence[Measured]) -> dict[str, float]:
+    """Of the processor seconds of each stage that takes long enough for one at every size."""
     found = {}
     for s in done[-1].said["stages"]:
         values = [next(t["processor"] for t in run.said["stages"] if t["name"] == s["name"]) for run in done]
