@@ -13,6 +13,7 @@ from hydragraph.activity import Activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.chance import ByChance
 from hydragraph.communities import Clusters, Cut, renumber
+from hydragraph.constraints import Pairs
 from hydragraph.evidence import weigh
 from hydragraph.groups import HOSTS, SMALLEST_GROUP, find_groups, guests, strongholds
 from hydragraph.settings import Settings
@@ -161,6 +162,32 @@ def test_a_cluster_is_host_where_eight_of_its_members_and_a_fifth_of_the_users_a
     assert guests_of(*ring_and_guests(strangers_there=21)) == set()
 
 
+def test_five_guests_are_too_few() -> None:
+    graph, clusters = ring_and_guests()
+    names = graph.accounts["account_id"].to_list()
+    free = np.array([n[0] != "a" and n != "g0" for n in names])
+    assert set(guests(graph, clusters.label, free).tolist()) == {-1}
+
+
+def test_templates_make_hosts_and_guests_like_ranges() -> None:
+    ring, visitors = people("a", HOSTS), people("g", 6)
+    uses = {("template", t): [*ring, *visitors] for t in ("t", "u")} | {(RANGE, f"of {g}"): [g] for g in visitors}
+    graph = graph_of(uses)
+    assert guests_of(graph, no_clusters(graph, [0] * HOSTS + [-1] * 6)) == set(visitors)
+
+
+@pytest.mark.parametrize(("at_home", "host"), [(0, 0), (2, 1)])
+def test_of_several_hosts_it_is_the_one_with_the_largest_share(at_home: int, host: int) -> None:
+    first, second, visitors = people("a", HOSTS), people("b", HOSTS), people("g", 6)
+    uses = {(RANGE, v): [*first, *visitors] for v in ("v", "w")}
+    uses |= {("template", t): [*second, *visitors] for t in ("t", "u")}
+    # all requests from the ranges of the one with the templates of the other: the first; from home as well: the other
+    uses |= {(RANGE, f"home of {g}"): [g] for g in visitors if at_home}
+    graph = graph_of(uses, often={(g, f"home of {g}"): at_home for g in visitors})
+    label = np.array([0] * HOSTS + [1] * HOSTS + [-1] * 6)
+    assert guests(graph, label, label < 0).tolist() == [-1] * 2 * HOSTS + [host] * 6
+
+
 def test_fewer_than_half_of_the_requests_make_no_guest() -> None:
     graph, clusters = ring_and_guests()
     seldom = graph.links.with_columns(count=graph.links["count"].replace(2, 3))
@@ -191,16 +218,34 @@ def test_guests_who_look_coordinated_are_attached(
     assert (found.breaks.tolist(), found.cut.ties.tolist()) == ([20.0], [1])
 
 
-def test_guests_come_before_their_hosts_and_the_numbers_stay_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guests_that_belong_apart_stay_away_and_those_of_small_clusters_come(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, _ = ring_and_guests()
     names = graph.accounts["account_id"].to_list()
-    # a pair of neighbours is a cluster of its own, between hosts and guests; one of the hosts comes last
-    label = np.array([1 if n in ("n0", "n1") else 0 if n[0] == "a" else -1 for n in names])
+    a0, g0 = names.index("a0"), names.index("g0")
+    clusters = no_clusters(graph, [0 if n[0] == "a" else 1 if n in ("g1", "g2") else -1 for n in names])
+    monkeypatch.setattr(groups, "_scores", lambda *_: (np.array([1.0]), np.full(3, 1 / 3)))
+    apart = Pairs(np.full(len(names), -1), np.array([a0]), np.array([g0]))
+    joined = groups._with_guests(graph, weigh(graph, Settings()), clusters, silent(graph), apart)
+    assert joined.label.tolist() == [0 if n[0] == "a" or (n[0] == "g" and n != "g0") else -1 for n in names]
+
+
+def test_a_guest_leaves_its_small_core_and_the_numbers_stay_in_order() -> None:
+    graph, _ = ring_and_guests()
+    names = graph.accounts["account_id"].to_list()
+    # hosts n, and before them a pair a0, a1, a three a2 to a4; a0 and a2 move
+    label = np.array(
+        [0 if n in ("a0", "a1") else 1 if n in ("a2", "a3", "a4") else 2 if n[0] == "n" else -1 for n in names]
+    )
     clusters = no_clusters(graph, label.tolist())
-    clusters.breaks[:] = [20.0, 7.0]
-    joined = groups._joined(clusters, np.where([n == "n0" for n in names], 0, -1))
-    assert joined.label.tolist() == [0 if n[0] == "a" or n == "n0" else -1 for n in names]
-    assert joined.breaks.tolist() == [20.0]  # the pair has lost one and is none
+    clusters.breaks[:] = [7.0, 8.0, 20.0]
+    joined = groups._joined(clusters, np.where([n in ("a0", "a2") for n in names], 2, -1))
+    # the pair has lost one and is none; the hosts now begin with a0
+    assert joined.label.tolist() == [
+        0 if n in ("a0", "a2") or n[0] == "n" else 1 if n in ("a3", "a4") else -1 for n in names
+    ]
+    assert joined.breaks.tolist() == [20.0, 8.0]
+    assert joined.core.tolist() == [n in ("a3", "a4") or n[0] == "n" for n in names]
+    assert joined.bits.tolist() == [20.0 if held else 0.0 for held in joined.core]
 
 
 def test_without_groups_the_clusters_stay_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
