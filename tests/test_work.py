@@ -88,18 +88,16 @@ def test_links_are_kept_once_each(world: Path) -> None:
     assert graph.links["count"].sum() == 100 + 100 + len(HUB) + 3 * ACCOUNTS
 
 
-def test_a_doubtful_column_alone_is_read_again(world: Path, tmp_path: Path, counted_passes: Any) -> None:
-    numbers = ["9" * 15 + str(i) for i in range(8)] + ["4" * 15 + str(i) for i in range(8) if i != 8]
+def test_only_what_looks_doubtful_is_read_again(world: Path, tmp_path: Path, counted_passes: Any) -> None:
+    # of ten numbers that differ in the last digit one has the right check digit: these are ids, and one looks like a card
+    numbers = pl.lit(pl.Series([f"411111111111111{digit}" for digit in range(10)]))
     table = pl.read_parquet(world / "payments.parquet").with_row_index()
-    # of eight such numbers one at most has the right check digit: these are ids
-    given = pl.when(pl.col("index") < 16).then(pl.lit(pl.Series(numbers)).gather(pl.col("index") % 16))
-    table.with_columns(instrument_id=given.otherwise("instrument_id")).drop("index").write_parquet(
-        world / "payments.parquet"
-    )
+    ids = pl.when(pl.col("index") < 10).then(numbers.gather(pl.col("index") % 10)).otherwise("instrument_id")
+    table.with_columns(instrument_id=ids).drop("index").write_parquet(world / "payments.parquet")
     with counted_passes() as passes:
         hg.analyze(world, tmp_path / "case")
-    # a closer look at the column, its texts, and how many values it has, because one of them looks like a card number
-    assert 3 <= passes["payments"]["checks"] <= 4
+    # a pass over all, a closer look, and the texts; nobody needs to know how many values there are in all
+    assert passes["payments"]["checks"] == 3
     assert passes["api_keys"]["checks"] == 1
 
 
@@ -112,7 +110,7 @@ case = hg.analyze(sys.argv[1], sys.argv[2])
 print(case.manifest["rows"]["events"]["read"])
 """
 
-_PARTS, _ROWS, _LENGTH = 40, 200_000, 1_000
+_PARTS, _ROWS, _LENGTH = 60, 200_000, 1_000
 
 
 @pytest.mark.slow
