@@ -199,6 +199,9 @@ _REASONS = """## Why it falls short, and what was tried
   attached between the two are innocent. Popular templates, VPN exits and days on which everybody works were why. Guests,
   who work at several places of a cluster, are attached only as a group and if that behaves as a ring does. At places of
   which a cluster holds less than a fifth of the users most guests were innocent, also of a group that looks coordinated.
+- A group that is half a ring and half honest customers of the proxy service it uses is judged as one. Rings that were made
+  hard on purpose, with nothing in common but two exits of a VPN and with every other account banned, took a third as many of
+  its customers with them.
 - Rings whose members share nothing but a hoster's ranges, or one application's templates, are found as groups, and few of
   them are told from offices, campuses and customers of one tool. Rings of fewer than six of that kind are not looked for.
 - A ring that is cut into small pieces with a card each and no common time or range looks like as many households and firms.

@@ -149,9 +149,24 @@ def test_a_large_ring_without_any_order_in_it_stays_whole(monkeypatch: pytest.Mo
     pairs = rng.permutation(1200)[:600].reshape(-1, 2).tolist()
     uses |= {("payment", f"d{i}"): [ring[x], ring[y]] for i, (x, y) in enumerate(pairs)}
     graph = graph_of(uses)
-    assert members(graph, clusters_of(graph)) == [set(ring)]
+    (whole,) = members(graph, clusters_of(graph))
+    # of one account a single tie reaches 2 to 1, and does not hold it
+    assert (whole < set(ring), len(whole)) == (True, 1199)
     monkeypatch.setattr(communities, "_BOUND_SHARE", 1.0)
     assert len(members(graph, clusters_of(graph))) > 1
+
+
+@pytest.mark.parametrize(
+    ("shared", "held"),
+    [(["phone"], False), (["device"], False), (["payment"], False), (["phone", "device"], True)],
+)
+def test_one_identifier_in_common_with_one_of_a_ring_holds_nobody(shared: list[str], held: bool) -> None:
+    # six on one card, and somebody who has a number, a device or a card in common with the first: 4 to 1, or 8 to 1
+    ring = [f"a{i}" for i in range(6)]
+    uses: dict[tuple[str, str], list[str]] = {("email", s): [s] for s in strangers(500)}
+    uses |= {("payment", "ring"): ring, **{(kind, "theirs"): ["a0", "victim"] for kind in shared}}
+    graph = graph_of(uses)
+    assert members(graph, clusters_of(graph)) == [{*ring, "victim"} if held else set(ring)]
 
 
 def test_an_account_is_attached_by_two_weaker_identifiers_and_not_by_one() -> None:

@@ -145,7 +145,7 @@ def ring_and_guests(hosts: int = HOSTS, strangers_there: int = 0) -> tuple[Bipar
 
 
 def guests_of(graph: BipartiteGraph, clusters: Clusters) -> set[str]:
-    of = guests(graph, clusters.label, clusters.label < 0)
+    of, _ = guests(graph, clusters.label, clusters.label < 0)
     assert set(of.tolist()) <= {-1, 0}
     return {graph.accounts["account_id"][i] for i in np.flatnonzero(of == 0).tolist()}
 
@@ -166,7 +166,7 @@ def test_five_guests_are_too_few() -> None:
     graph, clusters = ring_and_guests()
     names = graph.accounts["account_id"].to_list()
     free = np.array([n[0] != "a" and n != "g0" for n in names])
-    assert set(guests(graph, clusters.label, free).tolist()) == {-1}
+    assert set(guests(graph, clusters.label, free)[0].tolist()) == {-1}
 
 
 def test_templates_make_hosts_and_guests_like_ranges() -> None:
@@ -185,7 +185,7 @@ def test_of_several_hosts_it_is_the_one_with_the_largest_share(at_home: int, hos
     uses |= {(RANGE, f"home of {g}"): [g] for g in visitors if at_home}
     graph = graph_of(uses, often={(g, f"home of {g}"): at_home for g in visitors})
     label = np.array([0] * HOSTS + [1] * HOSTS + [-1] * 6)
-    assert guests(graph, label, label < 0).tolist() == [-1] * 2 * HOSTS + [host] * 6
+    assert guests(graph, label, label < 0)[0].tolist() == [-1] * 2 * HOSTS + [host] * 6
 
 
 def test_fewer_than_half_of_the_requests_make_no_guest() -> None:
@@ -194,28 +194,59 @@ def test_fewer_than_half_of_the_requests_make_no_guest() -> None:
     assert guests_of(BipartiteGraph(graph.accounts, graph.identifiers, seldom), clusters) == set()
 
 
-@pytest.mark.parametrize(("score", "attached"), [(0.9, True), (0.89, False)])
-def test_guests_who_look_coordinated_are_attached(
-    score: float, attached: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    graph, clusters = ring_and_guests()
-    # scored are the guests, and without them the neighbours and, if they stay free, they themselves
+def scored_in_turn(monkeypatch: pytest.MonkeyPatch, *answers: list[float]) -> list[list[int]]:
+    """What is scored in turn: sizes. The scores given are the answers, and 0 from then on."""
     asked: list[list[int]] = []
 
     def scores(*args: Any) -> Any:
         asked.append(np.bincount(args[3][args[3] >= 0]).tolist())
-        return np.array([score if len(asked) == 1 else 0.0] * len(asked[-1])), np.full(3, 1 / 3)
+        given = answers[len(asked) - 1] if len(asked) <= len(answers) else [0.0] * len(asked[-1])
+        return np.array(given), np.full(3, 1 / 3)
 
     monkeypatch.setattr(groups, "_scores", scores)
+    return asked
+
+
+def cluster_of(graph: BipartiteGraph, clusters: Clusters) -> set[str]:
+    """First letters of the members of cluster 0 once groups are found."""
     found = find_groups(graph, weigh(graph, Settings()), clusters, silent(graph), Settings()).clusters
     names = graph.accounts["account_id"].to_list()
-    assert asked[0] == [6]
-    assert {n[0] for n, c in zip(names, found.label.tolist(), strict=True) if c == 0} == (
-        {"a", "g"} if attached else {"a"}
-    )
     assert {n[0] for n, c in zip(names, found.core.tolist(), strict=True) if c} == {"a"}
     assert set(found.bits[[n[0] == "g" for n in names]].tolist()) == {0.0}
     assert (found.breaks.tolist(), found.cut.ties.tolist()) == ([20.0], [1])
+    return {n[0] for n, c in zip(names, found.label.tolist(), strict=True) if c == 0}
+
+
+@pytest.mark.parametrize(("host", "score", "members"), [(0.9, 0.9, {"a", "g"}), (0.9, 0.89, {"a"}), (0.89, 0.9, {"a"})])
+def test_guests_who_look_coordinated_are_attached_to_a_host_that_does(
+    host: float, score: float, members: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, clusters = ring_and_guests()
+    asked = scored_in_turn(monkeypatch, [host], *([[score]] if host == 0.9 else []))
+    assert cluster_of(graph, clusters) == members
+    assert asked[:2] == ([[HOSTS], [6]] if host == 0.9 else [[HOSTS], [12]])
+
+
+def test_those_who_do_four_fifths_of_their_work_there_are_a_lot_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring, often, seldom = people("a", HOSTS), people("g", 6), people("h", 6)
+    uses = {(RANGE, v): [*ring, *often, *seldom] for v in ("v", "w")}
+    uses |= {(RANGE, f"home of {x}"): [x] for x in [*often, *seldom]}
+    # of 5 requests 4 come from the exits, and of 3 two
+    graph = graph_of(uses, often={(g, v): 2 for g in often for v in ("v", "w")})
+    clusters = no_clusters(graph, [0] * HOSTS + [-1] * 12)
+    asked = scored_in_turn(monkeypatch, [1.0], [0.95, 0.0])
+    assert cluster_of(graph, clusters) == {"a", "g"}
+    assert asked[:2] == [[HOSTS], [6, 6]]
+
+
+@pytest.mark.parametrize(("number", "members"), [(12, {"a", "g"}), (13, {"a"})])
+def test_a_cluster_takes_three_guests_for_two_members(
+    number: int, members: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring, visitors = people("a", HOSTS), people("g", number)
+    graph = graph_of({(RANGE, v): [*ring, *visitors] for v in ("v", "w")})
+    scored_in_turn(monkeypatch, [1.0], [1.0])
+    assert cluster_of(graph, no_clusters(graph, [0] * HOSTS + [-1] * number)) == members
 
 
 def test_guests_that_belong_apart_stay_away_and_those_of_small_clusters_come(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,6 +258,18 @@ def test_guests_that_belong_apart_stay_away_and_those_of_small_clusters_come(mon
     apart = Pairs(np.full(len(names), -1), np.array([a0]), np.array([g0]))
     joined = groups._with_guests(graph, weigh(graph, Settings()), clusters, silent(graph), apart)
     assert joined.label.tolist() == [0 if n[0] == "a" or (n[0] == "g" and n != "g0") else -1 for n in names]
+
+
+def test_a_small_cluster_goes_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, _ = ring_and_guests()
+    names = graph.accounts["account_id"].to_list()
+    # one guest is of a pair with a neighbour, who is no guest
+    clusters = no_clusters(graph, [0 if n[0] == "a" else 1 if n in ("g0", "n0") else -1 for n in names])
+    monkeypatch.setattr(groups, "_scores", lambda *_: (np.array([1.0]), np.full(3, 1 / 3)))
+    joined = groups._with_guests(graph, weigh(graph, Settings()), clusters, silent(graph), None)
+    assert {n: c for n, c in zip(names, joined.label.tolist(), strict=True) if n in ("g0", "g1", "n0")} == {
+        "g0": 1, "g1": 0, "n0": 1,
+    }  # fmt: skip
 
 
 def test_a_guest_leaves_its_small_core_and_the_numbers_stay_in_order() -> None:

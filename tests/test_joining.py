@@ -135,6 +135,10 @@ def test_two_cores_on_one_thread_are_one_when_they_keep_step_and_not_otherwise()
     assert groups(graph, rejoin(label, *ends, same)) == [{*a, *b}, set(small)]
     own = waves(graph, label, *(np.random.default_rng(seed) for seed in (1, 2, 3)))
     assert groups(graph, rejoin(label, *ends, own)) == [set(a), set(b), set(small)]
+    # who has been let go has a tie still, and is in no core
+    left = np.where(np.arange(len(label)) == names.index(b[1]), -1, label)
+    outside = np.array([names.index(a[0])]), np.array([names.index(b[1])])
+    assert rejoin(left, *outside, same).tolist() == left.tolist()
 
 
 def test_small_cores_that_share_only_their_moments_are_one() -> None:

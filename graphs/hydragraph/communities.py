@@ -12,13 +12,16 @@ from hydragraph.bipartite import BipartiteGraph
 from hydragraph.blocks import find_blocks
 from hydragraph.constraints import Pairs, left_out, settled
 from hydragraph.evidence import Evidence
-from hydragraph.grouping import connected, modularity_parts, renumber
+from hydragraph.grouping import connected, in_small, modularity_parts, renumber
 from hydragraph.joining import SMALL_CORE, attach, join_in_waves, merge_cores, rejoin
 from hydragraph.runs import changes
 from hydragraph.ties import Ties
 
 CORE_NET = 1.0
 """Log2 odds of a tie that makes a core: 2 to 1 that the two belong together."""
+
+HELD_NET = 4.0
+"""Log2 odds of a tie that alone may hold an account to a core of more than 5: 16 to 1."""
 
 _THREAD_ACCOUNTS = 2
 _THREAD_SHARE = 0.1
@@ -83,6 +86,7 @@ def find_clusters(
     of the smaller part, tie together: that is how one shared flat joins two offices. A chain of cards is not cohesive
     and stays whole; so does a part of which three in ten accounts are tied to the others, and parts that keep step.
     With times, small cores that begin together are joined, and blocks that no pair shows become cores, too (blocks.py).
+    An account that one tie of less than 16 to 1 holds to somebody with two other ties leaves a core of more than 5.
     Cores are merged by `merge_cores` and accounts attached by `attach` (joining.py), both once more with those that were
     attached. Clusters have at least two accounts. pairs: what must be together or apart (constraints/pairs.py) holds
     whatever the evidence says; bits are of evidence alone.
@@ -121,6 +125,7 @@ def find_cores(
     n = graph.accounts.height
     label = _components(n, strong.a, strong.b)
     label = _split_threads(label, strong)
+    label = _let_go(label, strong)
     if pairs is not None:
         label = settled(label, strong, pairs)
     pieces = label
@@ -166,6 +171,19 @@ def _split_threads(label: NDArray[np.int64], ties: Ties) -> NDArray[np.int64]:
     out = label.copy()
     out[members] = int(label.max()) + 1 + _join_parts(part, a, b)
     return out
+
+
+def _let_go(label: NDArray[np.int64], ties: Ties) -> NDArray[np.int64]:
+    """Labels without the accounts that a single tie of less than 16 to 1 holds to an account of a core of more than 5 that has
+    at least two others. One phone number in common, found among all accounts, is a coincidence or somebody's trick often
+    enough. The ends of a chain stay: nothing else of it is tied better."""
+    held = inside(ties, label)
+    number = np.bincount(held.a, minlength=len(label)) + np.bincount(held.b, minlength=len(label))
+    weak = held.net < HELD_NET
+    hangs = np.zeros(len(label), bool)
+    for one, other in ((held.a, held.b), (held.b, held.a)):
+        hangs[one[weak & (number[one] == 1) & (number[other] > 2)]] = True
+    return renumber(np.where(hangs & ~in_small(label, SMALL_CORE), -1, label))
 
 
 def _join_parts(part: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -38,11 +38,13 @@ HOSTS = 8
 
 _HOST_SHARE = 0.2
 _GUEST_OF = 2
+_GUESTS_EACH = 1.5
 _ROUNDS = 4
 _USUAL = 0.75
 _KINDS = ("ip_range", "template")
 _PART = 50_000
 _HALF = 500_000
+_MOSTLY = 800_000
 _WHOLE = 1_000_000
 
 
@@ -74,9 +76,12 @@ def find_groups(
 ) -> Groups:
     """Add to the clusters their guests who look coordinated, and the groups that do.
 
-    Guests (`guests`) are measured by the signals and weighed by the hypotheses, those of one cluster together and without
-    it; they are attached to the cluster when the coordinated hypothesis has at least 0.9. That is repeated while any are, at
-    most 4 times: a cluster that has become whole holds more of its places. Their own bits are 0.
+    Guests (`guests`) of clusters that by themselves score at least 0.9 are measured by the signals and weighed by the
+    hypotheses, those of one cluster together and without it, in two lots: those who do at least four fifths of their
+    requests there, and the others. A lot of at least 6 is attached when it scores at least 0.9, too, and the cluster takes
+    no more than three guests for two members: among many customers of a proxy service a few of the ring would carry the
+    rest. That is repeated while any are attached, at most 4 times: a cluster that has become whole holds more of its
+    places. Their own bits are 0. Members of a small cluster are attached all together or not at all.
 
     Groups are formed of accounts outside clusters of more than 5: those of one stronghold (`strongholds`), and of the
     others those broad ones that share a pool of ranges (blocks.py). Each is measured by the signals and weighed by the
@@ -125,31 +130,62 @@ def _with_guests(
     graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, activity: Activity, pairs: Pairs | None
 ) -> Clusters:
     """The clusters with those of their guests who look coordinated."""
+    came = np.zeros(len(clusters.label), bool)
     for _ in range(_ROUNDS):
         label = clusters.label
-        of = guests(graph, label, _free(label, pairs))
-        if of.max(initial=-1) < 0:
+        of, mostly = guests(graph, label, _free(label, pairs))
+        host = renumber(np.where(np.isin(label, of[of >= 0]), label, -1))
+        if host.max(initial=-1) < 0:
             break
-        group = renumber(of)
-        found, _ = _scores(graph, evidence, activity, group, None)
-        joins = (group >= 0) & (found >= COORDINATED_AT)[group]
+        # only those may have guests who are coordinated by themselves
+        found, _ = _scores(graph, evidence, activity, host, None)
+        is_host = np.zeros(int(label.max()) + 1, bool)
+        is_host[label[(host >= 0) & (found >= COORDINATED_AT)[host]]] = True
+        lot = renumber(np.where((of >= 0) & is_host[of], 2 * of + mostly, -1))
+        lot = np.where(in_small(lot, SMALLEST_GROUP - 1), -1, lot)
+        if lot.max(initial=-1) < 0:
+            break
+        lot = renumber(lot)
+        found, _ = _scores(graph, evidence, activity, lot, None)
+        joins = (lot >= 0) & (found >= COORDINATED_AT)[lot]
+        own, new = (np.bincount(x, minlength=len(is_host)) for x in (label[(label >= 0) & ~came], of[joins]))
+        few = new + np.bincount(label[came], minlength=len(is_host)) <= _GUESTS_EACH * own
+        joins &= few[of]
         if pairs is not None:
             joins &= ~left_out(np.where(joins, of, label), np.where(joins, -1, label), pairs)
+        joins &= ~_torn(label, np.where(joins, of, -1))
         if not joins.any():
             break
+        came |= joins
         clusters = _joined(clusters, np.where(joins, of, -1))
     return clusters
 
 
-def guests(graph: BipartiteGraph, label: NDArray[np.int64], free: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Number of the cluster of which each of the `free` accounts is a guest, -1 for none; shape (accounts,).
+def _torn(label: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Members of small clusters that would not all go to the same cluster; shape (accounts,)."""
+    least, most = (np.full(int(label.max(initial=-1)) + 1, start) for start in (np.iinfo(np.int64).max, -1))
+    held = label >= 0
+    np.minimum.at(least, label[held], of[held])
+    np.maximum.at(most, label[held], of[held])
+    torn: NDArray[np.bool_] = held & (least != most)[label]
+    return torn
+
+
+def guests(
+    graph: BipartiteGraph, label: NDArray[np.int64], free: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Number of the cluster of which each of the `free` accounts is a guest, -1 for none, and whether it does at least four
+    fifths of its requests of one kind there; shape (accounts,) both.
 
     A cluster of more than 5 accounts is host at the address ranges and templates that at least 8 of its members use, and
     that these are at least a fifth of the users of. Its guests use at least two of them, and do at least half of their
     requests of one kind there: at a single one they may just be at home. Who could be a guest of several is one where that
-    share is largest. Guests of one cluster are at least 6.
+    share is largest, and of those the one of the smallest number. Guests of one cluster are at least 6.
+
+    Two of them may be a range and a template. Links in passing (BipartiteGraph.passing) are no use, but their accounts are
+    among the users. A link without a count is one request. Ranges known to be shared are places like others.
     """
-    links, out = graph.links, np.full(len(label), -1, np.int64)
+    links, out, mostly = graph.links, np.full(len(label), -1, np.int64), np.zeros(len(label), bool)
     account, identifier = (links[c].to_numpy().astype(np.int64) for c in ("account", "identifier"))
     codes = [k for k, name in enumerate(graph.kinds) if name in _KINDS]
     kind, count = graph.kind_code[identifier], int(label.max(initial=-1)) + 1
@@ -159,7 +195,7 @@ def guests(graph: BipartiteGraph, label: NDArray[np.int64], free: NDArray[np.boo
     place, members = np.unique(identifier[inside] * count + host[account[inside]], return_counts=True)
     place = place[(members >= HOSTS) & (members >= _HOST_SHARE * graph.degree[place // max(count, 1)])]
     if not len(place):
-        return out
+        return out, mostly
     # each link of a free account to such an identifier, once for each cluster that is host there
     at = np.flatnonzero(of_kind & free[account])
     v, cluster = np.divmod(place, count)
@@ -180,11 +216,12 @@ def guests(graph: BipartiteGraph, label: NDArray[np.int64], free: NDArray[np.boo
     order = np.lexsort((cluster, -share, who))
     first = order[changes(who[order])]
     out[who[first]] = cluster[first]
-    return np.where(in_small(out, SMALLEST_GROUP - 1), -1, out)
+    mostly[who[first]] = share[first] >= _MOSTLY
+    return np.where(in_small(out, SMALLEST_GROUP - 1), -1, out), mostly
 
 
 def _joined(clusters: Clusters, of: NDArray[np.int64]) -> Clusters:
-    """The clusters with the guests in `of` attached; small cores whose members they were lose them."""
+    """The clusters with the guests in `of` attached; small cores whose members they were are gone."""
     moved = of >= 0
     label, old = _numbered(np.where(moved, of, clusters.label))
     cut = Cut(clusters.cut.smaller[old], clusters.cut.larger[old], clusters.cut.ties[old])

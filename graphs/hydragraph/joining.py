@@ -90,7 +90,7 @@ def rejoin(
 ) -> NDArray[np.int64]:
     """Join cores that ties a, b between accounts connect and that begin their bursts in step: no thread, but one ring."""
     size = np.bincount(label[label >= 0], minlength=1)
-    across = label[a] != label[b]
+    across = (label[a] != label[b]) & (label[a] >= 0) & (label[b] >= 0)
     low, high = np.minimum(label[a], label[b])[across], np.maximum(label[a], label[b])[across]
     x, y = np.divmod(np.unique(low * len(size) + high), len(size))
     large = (size[x] > SMALL_CORE) & (size[y] > SMALL_CORE)
