@@ -174,8 +174,8 @@ def _split_threads(label: NDArray[np.int64], ties: Ties) -> NDArray[np.int64]:
 
 
 def _let_go(label: NDArray[np.int64], ties: Ties) -> NDArray[np.int64]:
-    """Labels without the accounts that a single tie of less than 16 to 1 holds to an account of a core of more than 5 that has
-    at least two others. One phone number in common, found among all accounts, is a coincidence or somebody's trick often
+    """Labels without the accounts that a single tie of less than 16 to 1 holds to somebody with at least two other ties, in
+    cores of more than 5. One phone number in common, found among all accounts, is a coincidence or somebody's trick often
     enough. The ends of a chain stay: nothing else of it is tied better."""
     held = inside(ties, label)
     number = np.bincount(held.a, minlength=len(label)) + np.bincount(held.b, minlength=len(label))
