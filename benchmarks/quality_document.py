@@ -23,6 +23,7 @@ from quality_takedown import takedown_section
 from quality_words import (
     AT,
     BOTH,
+    REASONS,
     capital,
     hits,
     in_review,
@@ -94,7 +95,7 @@ def document(results: Results, figures: str) -> str:
         elsewhere_section(results.elsewhere, _table(results.elsewhere, _FOUND)),
         _innocent_worlds(none),
         _failures(results),
-        _REASONS,
+        REASONS,
         _tactics(rings),
         _groups([*rings, *none]),
         _fates(rings),
@@ -188,28 +189,6 @@ def _innocent_worlds(rows: Sequence[Row]) -> str:
     return "\n".join(
         ["## Worlds without a ring", "", "Whatever is accused here is wrong.", "", _table(rows, columns), ""]
     )
-
-
-_REASONS = """## Why it falls short, and what was tried
-
-- Rings of three to five accounts at one home with one card look like one person with several accounts. They are left to a
-  person unless bans, synchrony or breadth tell more. Lower scores for households would accuse families.
-- Without templates the members that use own cards, own devices and common carriers have two weak identifiers at best. An
-  account is attached from odds of 256 to 1: at 32 to 1 recall rises a little, and on worlds of other makers most of those
-  attached between the two are innocent. Popular templates, VPN exits and days on which everybody works were why. Guests,
-  who work at several places of a cluster, are attached only as a group and if that behaves as a ring does. At places of
-  which a cluster holds less than a fifth of the users most guests were innocent, also of a group that looks coordinated.
-- A group that is half a ring and half honest customers of the proxy service it uses is judged as one. Rings that were made
-  hard on purpose, with nothing in common but two exits of a VPN and with every other account banned, took a third as many of
-  its customers with them.
-- Rings whose members share nothing but a hoster's ranges, or one application's templates, are found as groups, and few of
-  them are told from offices, campuses and customers of one tool. Rings of fewer than six of that kind are not looked for.
-- A ring that is cut into small pieces with a card each and no common time or range looks like as many households and firms.
-- Work at the same minute of every day or week counts as a timetable, because firms' jobs do the same.
-- Ring accounts that share an office's or a popular VPN's ranges on purpose bring some of its innocent users with them.
-- The score is right on average over makers, not for each: where rings show less than those known here do, it is too high in
-  the middle, and where they show more, too low.
-"""
 
 
 def _failures(results: Results) -> str:
