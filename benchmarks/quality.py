@@ -12,14 +12,11 @@ What was measured is kept under out/bench-quality, so that a run that was stoppe
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 
-from hydragraph.report.files import write_whole
 from quality_document import REPORTED_FROM, Curve, Results, Row, document, draw
 from quality_follow import followed
 from quality_runs import (
@@ -34,6 +31,7 @@ from quality_runs import (
     peers_measured,
     pooled,
 )
+from writing import Say, clocked, write_document
 
 DOCUMENT = ROOT / "docs" / "quality.md"
 SEEDS = (1000, 1001, 1002)
@@ -69,8 +67,6 @@ MODES = tuple((mode, amount) for mode in ("random", "biased", "hijacked") for am
 
 WITHOUT_RING = 10
 """Worlds without a ring are as many, of the first seed and those that follow it, unless they are large."""
-
-Say = Callable[[str], None]
 
 
 def gather(
@@ -146,18 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if out.resolve().is_relative_to(DOCUMENT.parent) and (not whole or min(seeds) < REPORTED_FROM):
         print("quality.py: docs/ takes the whole measurement only; name another file with --out", file=sys.stderr)
         return 2
-    start = perf_counter()
-
-    def say(text: str) -> None:
-        print(f"[{perf_counter() - start:6.0f} s] {text}", file=sys.stderr, flush=True)
-
+    say = clocked()
     made = "make bench-quality OTHERS=FOLDER" if given.others else "make bench-quality"
     command = made if whole else f"python benchmarks/quality.py {' '.join(arguments or sys.argv[1:])}"
     results = gather(sizes, seeds, not (given.quick or given.no_curves), command.strip(), say, given.others)
-    figures = out.parent / "figures"
-    draw(results, figures)
-    write_whole(out, document(results, os.path.relpath(figures, out.parent)).encode("utf-8"))
-    say(f"written: {out}")
+    write_document(out, partial(document, results), partial(draw, results), say)
     return 0
 
 

@@ -10,16 +10,14 @@ Every job runs in a process of its own. Worlds are kept under out/bench, so that
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 
-from hydragraph.report.files import write_whole
 from speed_document import PEERS, Results, document, draw
-from speed_runs import FORMATS, ROOT, Say, in_format, measured, world
+from speed_runs import FORMATS, ROOT, in_format, measured, world
+from writing import Say, clocked, write_document
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 SIZES = (1_000_000, 4_000_000, 16_000_000)
@@ -70,17 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if out.resolve().is_relative_to(DOCUMENT.parent) and not whole:
         print("speed.py: docs/ takes the whole measurement only; name another file with --out", file=sys.stderr)
         return 2
-    start = perf_counter()
-
-    def say(text: str) -> None:
-        print(f"[{perf_counter() - start:6.0f} s] {text}", file=sys.stderr, flush=True)
-
+    say = clocked()
     command = "make bench" if set(sizes) == set(SIZES) else f"make bench SIZES={','.join(map(str, sizes))}"
     results = gather(sizes, given.worlds, command, given.limit, say)
-    figures = out.parent / "figures"
-    draw(results, figures)
-    write_whole(out, document(results, os.path.relpath(figures, out.parent)).encode("utf-8"))
-    say(f"written: {out}")
+    write_document(out, partial(document, results), partial(draw, results), say)
     return 0
 
 

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +17,7 @@ import polars as pl
 
 import hydragraph as hg
 from hydragraph.schema import INPUT
+from writing import Say
 
 ROOT = Path(__file__).parents[1]
 CHILD = Path(__file__).with_name("speed_child.py")
@@ -26,8 +26,6 @@ PER_ACCOUNT = 16
 """Events for each account, as in the affair that was reported: 16 million by some 24,000 accounts among a million."""
 
 FORMATS = {"parquet": "Parquet", "csv.gz": "CSV, gzip", "ndjson": "NDJSON"}
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -141,11 +141,10 @@ def _with_guests(
         found, _ = _scores(graph, evidence, activity, host, None)
         is_host = np.zeros(int(label.max()) + 1, bool)
         is_host[label[(host >= 0) & (found >= COORDINATED_AT)[host]]] = True
-        lot = renumber(np.where((of >= 0) & is_host[of], 2 * of + mostly, -1))
-        lot = np.where(in_small(lot, SMALLEST_GROUP - 1), -1, lot)
+        lot = np.where((of >= 0) & is_host[of], 2 * of + mostly, -1)
+        lot = renumber(np.where(in_small(lot, SMALLEST_GROUP - 1), -1, lot))
         if lot.max(initial=-1) < 0:
             break
-        lot = renumber(lot)
         found, _ = _scores(graph, evidence, activity, lot, None)
         joins = (lot >= 0) & (found >= COORDINATED_AT)[lot]
         own, new = (np.bincount(x, minlength=len(is_host)) for x in (label[(label >= 0) & ~came], of[joins]))
