@@ -6,12 +6,13 @@ import datetime as dt
 import random
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from hydragraph import coding
-from hydragraph.coding import Codes, Sums, pair, ranked, unpaired
+from hydragraph.coding import Codes, Sums, argsorted, pair, ranked, summed, unpaired
 from hydragraph.links import read_links
 from hydragraph.loaders import open_source
 from hydragraph.settings import Settings
@@ -19,9 +20,7 @@ from written import source_of
 
 
 def number(codes: Codes, texts: list[str | None]) -> list[int | None]:
-    return (
-        pl.DataFrame({"text": texts}, schema={"text": pl.String}).select(codes.of(pl.col("text"))).to_series().to_list()
-    )
+    return codes.of(pl.Series(texts, dtype=pl.String)).to_list()
 
 
 def test_a_text_keeps_its_number_when_its_batch_is_gone() -> None:
@@ -57,23 +56,60 @@ def test_ranked_of_nothing(texts: list[None]) -> None:
     assert place.to_list() == texts
 
 
+def test_texts_are_ranked_by_all_their_bytes() -> None:
+    # alike in the first 16 bytes and more, shorter than these, with bytes that are no letters, and the empty text
+    texts = ["id-" + "x" * n + end for n in (0, 1, 7, 8, 13, 40) for end in ("", "a", "b", "é", "\U0001f600", "-")]
+    for held in (texts, [*texts, ""], [t + "0" for t in texts], ["é" + t for t in texts]):
+        shuffled = random.Random(3).sample([*held, *held[:5]], len(held) + 5)
+        values, place = ranked(pl.Series(shuffled))
+        assert values.to_list() == sorted(set(held), key=str.encode)
+        assert values.gather(place).to_list() == shuffled
+
+
 def test_a_pair_sorts_as_its_two_numbers_and_comes_apart_again() -> None:
     most = 2**32 - 1
     both = pl.DataFrame({"a": [most, 0, 1, 0], "b": [most, most, 0, 1]}, schema={"a": pl.UInt32, "b": pl.UInt32})
-    a, b = unpaired("pair")
-    apart = both.select(pair=pair(pl.col("a"), pl.col("b"))).sort("pair").select(a=a, b=b)
-    assert apart.rows() == [(0, 1), (0, most), (1, 0), (most, most)]
-    assert apart.schema == both.schema
+    a, b = unpaired(pair(both["a"], both["b"]).sort())
+    assert list(zip(a, b, strict=True)) == [(0, 1), (0, most), (1, 0), (most, most)]
+    assert (a.dtype, b.dtype) == (pl.UInt32, pl.UInt32)
 
 
-def test_sums_are_the_same_however_often_they_are_grouped_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("largest", [9, 2**62 - 1, 2**64 - 1])
+def test_numbers_are_sorted_whether_or_not_their_positions_fit_beside_them(largest: int) -> None:
+    numbers = np.array([7, largest, 0, 7, 3], np.uint64)
+    assert numbers[argsorted(numbers, largest)].tolist() == [0, 3, 7, 7, largest]
+    assert sorted(argsorted(numbers, largest).tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_rows_of_a_key_are_summed_and_a_null_does_not_count() -> None:
+    rows = pl.DataFrame(
+        {
+            "key": [2**32 + 5, 3, 2**32 + 5, 3, 4],
+            "n": [1, 2, 3, 4, 5],
+            "low": [None, 2, 7, 1, None],
+            "high": [None, 2, 7, 9, None],
+        },
+        schema={"key": pl.UInt64, "n": pl.Int64, "low": pl.Datetime("us", "UTC"), "high": pl.Int64},
+    )
+    found = summed(rows, {"n": np.add, "low": np.minimum, "high": np.maximum})
+    assert found.with_columns(pl.col("low").to_physical()).rows() == [
+        (3, 6, 1, 9),
+        (4, 5, None, None),
+        (2**32 + 5, 4, 7, 7),
+    ]
+    assert found.schema == rows.schema
+    assert summed(rows.clear(), {"n": np.add}).is_empty()
+
+
+def test_sums_are_the_same_however_often_they_are_summed_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coding, "_FEWEST", 3)
-    sums = Sums("key", {"n": pl.col("n").sum()}, pl.Schema({"key": pl.String, "n": pl.Int64}))
+    sums = Sums({"n": np.add}, pl.Schema({"key": pl.UInt32, "n": pl.Int64}))
     assert sums.result().rows() == []
     for i in range(20):
-        sums.add(pl.DataFrame({"key": ["a", f"k{i % 4}"], "n": [1, i]}))
+        sums.add(pl.DataFrame({"key": [9, i % 4], "n": [1, i]}, schema_overrides={"key": pl.UInt32}))
+        assert sums.rows().height <= 10
     # of 0, 4, ..., 16 the sum is 40; each next key has one more five times
-    assert sorted(sums.result().rows()) == [("a", 20), ("k0", 40), ("k1", 45), ("k2", 50), ("k3", 55)]
+    assert sums.result().rows() == [(0, 40), (1, 45), (2, 50), (3, 55), (9, 20)]
 
 
 def test_small_batches_give_the_same_graph_and_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

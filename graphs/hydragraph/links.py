@@ -7,23 +7,29 @@ are never hashed again, and what is gathered grows with the links, not with the 
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.coding import Codes, Sums, batches, pair, ranked, unpaired
+from hydragraph.coding import Codes, Sums, batches, pair, ranked, summed, unpaired
 from hydragraph.errors import InputRefused
 from hydragraph.identifiers import address_ranges, canonical_kind, normalise
 from hydragraph.known import known_kinds
 from hydragraph.loaders import Source
+from hydragraph.runs import changes
 from hydragraph.schema import INPUT, LINK_SOURCES, TIME
 from hydragraph.settings import Settings
 
 SLOT_MINUTES = 5
 """Requests are counted in slots of this length, since 1970-01-01 UTC."""
+
+_SLOT_LENGTH = SLOT_MINUTES * 60 * 1_000_000
 
 TICKS = SLOT_MINUTES * 60 * 100
 """Hundredths of a second in a slot: how finely it is known when in it an account's first request came."""
@@ -36,6 +42,9 @@ MOST_KINDS = 60
 NEVER = dt.timedelta(days=3653)
 """A closing so long after anything else has not happened."""
 
+_SEED = secrets.randbits(64)
+"""Of the hashes by which texts of a batch are told apart. They leave no trace in a result."""
+
 _LARGEST = 2**40
 """Counts beyond this are taken as this, so that no sum of them overflows."""
 
@@ -43,12 +52,13 @@ _UNUSED = ("channel", "model", "revoked_at")
 """Columns of the tables that neither links nor activity need."""
 
 _WHOLE, _CODE, _PAIR = pl.Int64(), pl.UInt32(), pl.UInt64()
-_SPAN = {"first_seen": pl.col("first_seen").min(), "last_seen": pl.col("last_seen").max()}
 _SEEN = {"first_seen": TIME, "last_seen": TIME}
-_LINK = {"count": pl.col("count").sum(), **_SPAN}
-_SLOT = {"requests": pl.col("requests").sum(), "first": pl.col("first").min()}
+_SPAN = {"first_seen": np.minimum, "last_seen": np.maximum}
+_LINK, _LINKS = {"count": np.add, **_SPAN}, pl.Schema({"link": _PAIR, "count": _WHOLE, **_SEEN})
+_SLOT = {"requests": np.add, "first": np.minimum}
 _SLOTS = pl.Schema({"at": _PAIR, "requests": _WHOLE, "first": pl.UInt16()})
-_ACTIVITY = {**{c: pl.col(c).sum() for c in ("events", "tokens", "limited")}, **_SPAN}
+_ACTIVITY = {**dict.fromkeys(("events", "tokens", "limited"), np.add), **_SPAN}
+_ACTIVITIES = pl.Schema({"account": _CODE, **dict.fromkeys(("events", "tokens", "limited"), _WHOLE), **_SEEN})
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class _Column:
     count: pl.Expr
     of: tuple[str, ...] | None = None
 
-    def rows(self, table: pl.LazyFrame) -> pl.LazyFrame:
+    def rows(self, table: pl.DataFrame) -> pl.DataFrame:
         """The rows that hold a value."""
         held = pl.col(self.value).is_not_null()
         return table.filter(held if self.of is None else held & pl.col("kind").is_in(self.of))
@@ -77,52 +87,102 @@ class _Gathered:
     def __init__(self, kinds: list[str]) -> None:
         self.accounts = Codes()
         self.values = {kind: Codes() for kind in kinds}
-        link = pl.Schema({"link": _PAIR, "count": _WHOLE, **_SEEN})
-        self.links = {kind: Sums("link", _LINK, link) for kind in kinds}
-        activity = pl.Schema({"account": _CODE, "events": _WHOLE, "tokens": _WHOLE, "limited": _WHOLE, **_SEEN})
-        self.activity = Sums("account", _ACTIVITY, activity)
-        self.requests, self.limits = Sums("at", _SLOT, _SLOTS), Sums("at", _SLOT, _SLOTS)
+        self.links = {kind: Sums(_LINK, _LINKS) for kind in kinds}
+        self.activity = Sums(_ACTIVITY, _ACTIVITIES)
+        self.requests, self.limits = Sums(_SLOT, _SLOTS), Sums(_SLOT, _SLOTS)
 
     def read(self, source: Source, table: str, columns: list[_Column]) -> None:
         """One pass over a table."""
         for batch in batches(_with_columns(source, table).drop(_UNUSED, strict=False)):
-            rows = batch.lazy().with_columns(account=self.accounts.of(pl.col("account_id"))).cache()
-            sums = [self.links[c.kind] for c in columns]
-            grouped = [self._links(c, rows) for c in columns]
             if table == "events":
-                sums += [self.activity, self.requests, self.limits]
-                grouped += [_activity(rows), _by_slot(rows), _by_slot(rows.filter(pl.col("status") == _RATE_LIMITED))]
-            for gathered, found in zip(sums, pl.collect_all(grouped, engine="streaming"), strict=True):
-                gathered.add(found)
+                self._add_events(_Events(batch), columns)
+            else:
+                self._add_declared(batch, columns)
 
-    def _links(self, column: _Column, rows: pl.LazyFrame) -> pl.LazyFrame:
-        link = pair(pl.col("account"), self.values[column.kind].of(pl.col(column.value)))
-        return (
-            column.rows(rows)
-            .select(link=link, count=column.count, first_seen=column.first, last_seen=column.last)
-            .group_by("link")
-            .agg(**_LINK)
+    def _add_declared(self, batch: pl.DataFrame, columns: list[_Column]) -> None:
+        coded = batch.with_columns(account=self.accounts.of(batch["account_id"]))
+        for c in columns:
+            rows = c.rows(coded)
+            link = pair(rows["account"], self.values[c.kind].of(rows[c.value])).alias("link")
+            self.links[c.kind].add(rows.select(link, count=c.count, first_seen=c.first, last_seen=c.last))
+
+    def _add_events(self, events: _Events, columns: list[_Column]) -> None:
+        account = self.accounts.of(events.accounts)
+        for c in columns:
+            start, values = events.stretches(c.value)
+            link = pair(account.gather(events.of[start]), self.values[c.kind].of(values))
+            rows = pl.DataFrame({"link": link, **_stretches(start, events.time, "count")})
+            self.links[c.kind].add(rows.drop_nulls("link"))
+        limited = events.column((pl.col("status") == _RATE_LIMITED).fill_null(False))
+        tokens = pl.sum_horizontal(pl.col("input_tokens", "output_tokens").fill_null(0).clip(upper_bound=_LARGEST))
+        total = {"tokens": events.column(tokens), "limited": limited.astype(np.int64)}
+        self.activity.add(
+            pl.DataFrame(
+                {
+                    "account": account,
+                    **{name: np.add.reduceat(each, events.start) for name, each in total.items()},
+                    **_stretches(events.start, events.time, "events"),
+                }
+            )
         )
+        for sums, which in ((self.requests, slice(None)), (self.limits, limited)):
+            of, slot, time = events.of[which], events.slot[which], events.time[which]
+            start = np.flatnonzero(changes(of, slot))
+            at = pair(account.gather(of[start]), pl.Series(slot[start]))
+            first = (time[start] // 10_000 % TICKS).astype(np.uint16)
+            sums.add(pl.DataFrame({"at": at, "requests": np.diff(start, append=len(time)), "first": first}))
 
 
-def _activity(events: pl.LazyFrame) -> pl.LazyFrame:
-    tokens = sum(pl.col(c).fill_null(0).clip(upper_bound=_LARGEST).sum() for c in ("input_tokens", "output_tokens"))
-    return events.group_by("account").agg(
-        events=pl.len().cast(_WHOLE),
-        tokens=tokens,
-        limited=(pl.col("status") == _RATE_LIMITED).fill_null(False).sum().cast(_WHOLE),
-        first_seen=pl.col("timestamp").min(),
-        last_seen=pl.col("timestamp").max(),
-    )
+class _Events:
+    """A batch of events in the order of account, then slot: what is to be summed up stands together, and with it what an
+    account sent in a row with one key or from one address.
+
+    slot, time: of each event, time in microseconds since 1970. start: where stretches of events of one account begin;
+    of: which stretch each event is in; accounts: the account of each stretch. Nearly always an account has one.
+    """
+
+    def __init__(self, batch: pl.DataFrame) -> None:
+        self._batch = batch
+        account = _hashed(batch["account_id"])
+        time = batch["timestamp"].to_physical().to_numpy()
+        self._order = _by_account(account, time)
+        self._account, self.time = account[self._order], time[self._order]
+        self.slot = self.time // _SLOT_LENGTH
+        new = changes(self._account)
+        self.start, self.of = np.flatnonzero(new), np.cumsum(new) - 1
+        self.accounts = batch["account_id"].gather(self._order[self.start])
+
+    def stretches(self, column: str) -> tuple[NDArray[np.int64], pl.Series]:
+        """Where stretches of events of one account with one value in a column begin, and these values."""
+        values = self._batch[column]
+        start = np.flatnonzero(changes(self._account, _hashed(values)[self._order]))
+        return start, values.gather(self._order[start])
+
+    def column(self, expression: pl.Expr) -> NDArray[Any]:
+        """What an expression says of each event."""
+        return self._batch.select(expression).to_series().to_numpy()[self._order]
 
 
-def _by_slot(events: pl.LazyFrame) -> pl.LazyFrame:
-    slot = pl.col("timestamp").dt.epoch("s") // (SLOT_MINUTES * 60)
-    counted = events.group_by(at=pair(pl.col("account"), slot)).agg(
-        requests=pl.len().cast(_WHOLE), first=pl.col("timestamp").min()
-    )
-    tick = pl.col("first").dt.epoch("us") // 10_000 % TICKS
-    return counted.with_columns(first=tick.cast(pl.UInt16))
+def _by_account(account: NDArray[np.uint64], time: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order of accounts, then times. Of two accounts whose numbers begin alike the events may alternate."""
+    in_time = np.argsort(time, kind="stable")  # as most tables are
+    bits = len(time).bit_length()
+    place = account[in_time] >> bits << bits | np.arange(len(time), dtype=np.uint64)
+    place.sort()
+    return np.asarray(in_time[place & (2**bits - 1)])
+
+
+def _hashed(texts: pl.Series) -> NDArray[np.uint64]:
+    """A number for each text, by which to tell it from its neighbours: that of another text is the same once in 2**64
+    times, and nobody can make it so who does not know the seed."""
+    return texts.hash(_SEED).to_numpy()
+
+
+def _stretches(start: NDArray[np.int64], time: NDArray[np.int64], number: str) -> dict[str, Any]:
+    """Of the events from each start to the next: how many there are, the first and the last time."""
+    end = np.append(start[1:], len(time))
+    seen = {"first_seen": time[start], "last_seen": time[end - 1]}
+    return {number: end - start, **{name: pl.Series(each).cast(TIME) for name, each in seen.items()}}
 
 
 def build_graph(source: Source, settings: Settings) -> BipartiteGraph:
@@ -192,11 +252,11 @@ def not_yet_closed(graph: BipartiteGraph) -> tuple[BipartiteGraph, list[str]]:
 
 def _of_accounts(by_slot: Sums, place: pl.Series) -> pl.DataFrame:
     """Requests by slot, with the codes of the graph, sorted by account, then slot."""
-    account, slot = unpaired("at")
-    placed = by_slot.result().lazy().with_columns(at=pair(pl.lit(place).gather(account), slot)).sort("at")
-    return placed.select(account=account, slot=slot.cast(pl.Int32), requests="requests", first="first").collect(
-        engine="streaming"
-    )
+    rows = by_slot.rows()
+    account, slot = unpaired(rows["at"])
+    found = summed(rows.with_columns(at=pair(place.gather(account), slot)), _SLOT)
+    account, slot = unpaired(found["at"])
+    return found.select(account=account, slot=slot.cast(pl.Int32), requests="requests", first="first")
 
 
 def _columns(source: Source) -> list[_Column]:
@@ -237,63 +297,53 @@ def _given(source: Source, codes: Codes) -> pl.DataFrame:
     declared = [c for c in INPUT["accounts"].columns if c.name != "account_id"]
     if "accounts" not in source.tables:
         return pl.DataFrame(schema={"account": _CODE, **{c.name: c.dtype for c in declared}})
-    return (
-        _with_columns(source, "accounts")
-        .group_by(account=codes.of(pl.col("account_id")))
-        .agg(pl.col(c.name).min() if c.name == "created_at" else pl.col(c.name).max() for c in declared)
-        .collect(engine="streaming")
-    )
+    merged = {c.name: pl.col(c.name).min() if c.name == "created_at" else pl.col(c.name).max() for c in declared}
+    parts = []
+    for batch in batches(_with_columns(source, "accounts")):
+        coded = batch.with_columns(account=codes.of(batch["account_id"]))
+        parts.append(coded.group_by("account").agg(**merged))
+    return pl.concat(parts).group_by("account").agg(**merged)
 
 
 def _accounts(names: pl.Series, place: pl.Series, given: pl.DataFrame, activity: pl.DataFrame) -> pl.DataFrame:
     """Every account of any table, sorted, with what the accounts table declares and the activity."""
-    accounts = pl.DataFrame({"account_id": names, "account": pl.int_range(len(names), dtype=_CODE, eager=True)})
+    columns = [names.alias("account_id")]
     for known in (given, activity):
-        placed = known.with_columns(pl.lit(place).gather("account").alias("account"))
-        accounts = accounts.join(placed, on="account", how="left", maintain_order="left")
-    return accounts.drop("account").with_columns(pl.col("events", "tokens", "limited").fill_null(0))
+        row = pl.repeat(None, len(names), dtype=_CODE, eager=True)
+        row = row.scatter(place.gather(known["account"]), pl.int_range(known.height, dtype=_CODE, eager=True))
+        columns += known.drop("account").select(pl.all().gather(row)).get_columns()
+    return pl.DataFrame(columns).with_columns(pl.col("events", "tokens", "limited").fill_null(0))
 
 
 def _of_kind(kind: str, gathered: _Gathered, place: pl.Series, settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The identifiers of one kind, sorted, and its links with their codes from 0, each pair once.
+    """The identifiers of one kind, sorted, and the rows of its links with their codes from 0.
 
-    Raw values become identifiers; links of spellings that mean the same are merged.
+    Raw values become identifiers: links of spellings that mean the same have the same code.
     """
     raw = gathered.values.pop(kind).texts()  # let go of what is read for the last time
     value = address_ranges(raw, settings)["range"] if kind == "ip_range" else normalise(kind, raw, settings)
     values, code = ranked(value)
-    account, spelling = unpaired("link")
-    links = (
-        gathered.links.pop(kind)
-        .result()
-        .lazy()
-        .with_columns(account=pl.lit(place).gather(account), identifier=pl.lit(code).gather(spelling))
-        .drop_nulls("identifier")
-        .with_columns(link=pair(pl.col("account"), pl.col("identifier")))
-    )
-    if len(values) < len(value) - value.null_count():
-        links = links.group_by("link").agg(**_LINK)
-    account, identifier = unpaired("link")
-    links = links.select(
-        account=account, identifier=identifier, count="count", first_seen="first_seen", last_seen="last_seen"
-    )
+    rows = gathered.links.pop(kind).rows()
+    account, spelling = unpaired(rows["link"])
+    rows = rows.with_columns(link=pair(place.gather(account), code.gather(spelling)))
     identifiers = pl.DataFrame({"kind": pl.repeat(kind, len(values), eager=True), "value": values})
-    return identifiers, links.collect(engine="streaming")
+    return identifiers, summed(rows.drop_nulls("link"), _LINK)
 
 
 def _under_each_other(coded: list[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Identifiers of all kinds under each other, and the links with their codes moved accordingly, sorted."""
-    identifiers = [pl.DataFrame(schema={"kind": pl.String, "value": pl.String})]
-    coded_links = [pl.DataFrame(schema={"account": _CODE, "identifier": _CODE, "count": _WHOLE, **_SEEN})]
+    identifiers, rows = [pl.DataFrame(schema={"kind": pl.String, "value": pl.String})], [pl.DataFrame(schema=_LINKS)]
     start = 0
-    for values, of_kind in coded:
+    while coded:
+        values, of_kind = coded.pop(0)
         identifiers.append(values)
-        coded_links.append(of_kind.with_columns(pl.col("identifier") + pl.lit(start, _CODE)))
+        rows.append(of_kind.with_columns(pl.col("link") + pl.lit(start, _PAIR)))
         start += values.height
-    links = pl.concat(coded_links)
-    key = links.select(pair(pl.col("account"), pl.col("identifier"))).to_series().to_numpy()
-    # in one piece: every step takes its columns as arrays, and a column in pieces would be copied each time
-    return pl.concat(identifiers), links[np.argsort(key)].rechunk()
+    links = pl.concat(rows)
+    # of each kind they are sorted already, and a stable sort merges what is
+    links = links[np.argsort(links["link"].to_numpy(), kind="stable")].rechunk()
+    account, identifier = unpaired(links["link"])
+    return pl.concat(identifiers), links.select(account=account, identifier=identifier, **{c: c for c in _LINK})
 
 
 def _with_spans(accounts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
