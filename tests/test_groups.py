@@ -131,6 +131,21 @@ def test_clusters_keep_what_they_are_and_groups_get_numbers_in_order(monkeypatch
     assert among.beyond.tolist() == [1.0, 0.6, 1.0]
 
 
+@pytest.mark.parametrize(("beside", "goes"), [(["x"], True), (["x", "y"], False)])
+def test_a_small_cluster_goes_to_a_group_whole_or_stays(
+    beside: list[str], goes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # b0 of the hub is in a small cluster with accounts that work elsewhere
+    graph = graph_of({(RANGE, "b"): people("b", 7), (RANGE, "other"): ["x", "y"]})
+    names = graph.accounts["account_id"].to_list()
+    clusters = no_clusters(graph, [0 if n in ("b0", *beside) else -1 for n in names])
+    scored(monkeypatch, [0.9], [0.0])
+    found = find_groups(graph, weigh(graph, Settings()), clusters, silent(graph), Settings()).clusters
+    label = dict(zip(names, found.label.tolist(), strict=True))
+    assert {label[n] == label["b1"] for n in ("b0", *beside)} == {goes}
+    assert found.breaks.tolist() == ([0.0] if goes else [20.0, 0.0])
+
+
 def ring_and_guests(hosts: int = HOSTS, strangers_there: int = 0) -> tuple[BipartiteGraph, Clusters]:
     """A cluster a whose members use two exits, six guests g who do so half of the time, and six neighbours n of one exit."""
     ring, visitors, neighbours, more = (
@@ -160,6 +175,24 @@ def test_a_cluster_is_host_where_eight_of_its_members_and_a_fifth_of_the_users_a
     # with 20 strangers the members are 8 of the 40 users of v; with 21 they are host at w alone, which is one place
     assert guests_of(*ring_and_guests(strangers_there=20)) == set(people("g", 6))
     assert guests_of(*ring_and_guests(strangers_there=21)) == set()
+
+
+@pytest.mark.parametrize(
+    ("ring", "there", "at_home", "lot"),
+    [(18, 4, 1, groups.ONE), (17, 4, 1, None), (18, 3, 1, None), (18, 4, 0, None)],
+)
+def test_at_one_place_they_are_guests_if_it_is_the_clusters_and_not_their_only_one(
+    ring: int, there: int, at_home: int, lot: int | None
+) -> None:
+    # 18 of 24 users are three quarters; 4 of 5 requests are four fifths
+    members, visitors = people("a", ring), people("g", 6)
+    uses = {(RANGE, "v"): [*members, *visitors]}
+    uses |= {(RANGE, f"home of {g}"): [g] for g in visitors if at_home}
+    graph = graph_of(uses, often={(g, "v"): there for g in visitors})
+    label = np.array([0] * ring + [-1] * 6)
+    of, lots = guests(graph, label, label < 0)
+    assert of.tolist() == [-1] * ring + [-1 if lot is None else 0] * 6
+    assert lot is None or set(lots[ring:].tolist()) == {lot}
 
 
 def test_five_guests_are_too_few() -> None:
@@ -260,13 +293,35 @@ def test_guests_that_belong_apart_stay_away_and_those_of_small_clusters_come(mon
     assert joined.label.tolist() == [0 if n[0] == "a" or (n[0] == "g" and n != "g0") else -1 for n in names]
 
 
-def test_a_small_cluster_goes_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("of_one", "apart", "where"), [("n0", None, 0), ("n0 n1", None, 1), ("g1 n0 n1", None, 0), ("n0", "n0", 1)]
+)
+def test_a_small_cluster_goes_whole_if_half_of_it_are_guests(
+    of_one: str, apart: str | None, where: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # g0 is of a small cluster with neighbours, who are no guests; one of them may have to stay away from a0
     graph, _ = ring_and_guests()
     names = graph.accounts["account_id"].to_list()
-    # one guest is of a pair with a neighbour, who is no guest
+    small = {"g0", *of_one.split()}
+    clusters = no_clusters(graph, [0 if n[0] == "a" else 1 if n in small else -1 for n in names])
+    monkeypatch.setattr(groups, "_scores", lambda *_: (np.array([1.0]), np.full(3, 1 / 3)))
+    pairs = apart and Pairs(
+        np.full(len(names), -1), *(np.array([names.index(n)]) for n in sorted(["a0", apart]))
+    )  # fmt: skip
+    joined = groups._with_guests(graph, weigh(graph, Settings()), clusters, silent(graph), pairs or None)
+    label = dict(zip(names, joined.label.tolist(), strict=True))
+    assert {label[n] for n in small} == {where}
+    assert label["g5"] == 0
+
+
+def test_a_small_cluster_that_must_be_with_others_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, _ = ring_and_guests()
+    names = graph.accounts["account_id"].to_list()
     clusters = no_clusters(graph, [0 if n[0] == "a" else 1 if n in ("g0", "n0") else -1 for n in names])
     monkeypatch.setattr(groups, "_scores", lambda *_: (np.array([1.0]), np.full(3, 1 / 3)))
-    joined = groups._with_guests(graph, weigh(graph, Settings()), clusters, silent(graph), None)
+    together = np.array([0 if n in ("n0", "n1") else -1 for n in names])
+    pairs = Pairs(together, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    joined = groups._with_guests(graph, weigh(graph, Settings()), clusters, silent(graph), pairs)
     assert {n: c for n, c in zip(names, joined.label.tolist(), strict=True) if n in ("g0", "g1", "n0")} == {
         "g0": 1, "g1": 0, "n0": 1,
     }  # fmt: skip

@@ -37,7 +37,11 @@ HOSTS = 8
 """Members of a cluster, at least, who use an identifier for others to be its guests there."""
 
 _HOST_SHARE = 0.2
+_OWN_SHARE = 0.75
 _GUEST_OF = 2
+SOME, MOST, ONE = range(3)
+"""Lots of guests, see `guests`."""
+
 _GUESTS_EACH = 1.5
 _ROUNDS = 4
 _USUAL = 0.75
@@ -77,17 +81,17 @@ def find_groups(
     """Add to the clusters their guests who look coordinated, and the groups that do.
 
     Guests (`guests`) of clusters that by themselves score at least 0.9 are measured by the signals and weighed by the
-    hypotheses, those of one cluster together and without it, in two lots: those who do at least four fifths of their
-    requests there, and the others. A lot of at least 6 is attached when it scores at least 0.9, too, and the cluster takes
-    no more than three guests for two members: among many customers of a proxy service a few of the ring would carry the
-    rest. That is repeated while any are attached, at most 4 times: a cluster that has become whole holds more of its
-    places. Their own bits are 0. Members of a small cluster are attached all together or not at all.
+    hypotheses, those of one cluster and lot together and without it. A lot of at least 6 is attached when it scores at
+    least 0.9, too, and all that are attached to a cluster at a time are no more than three for two of its members: among
+    many customers of a proxy service a few of the ring would carry the rest. That is repeated while any are attached, at
+    most 4 times: a cluster that has become whole holds more of its places. Their own bits are 0. A small cluster is
+    attached whole when at least half of its members are, and else not at all.
 
     Groups are formed of accounts outside clusters of more than 5: those of one stronghold (`strongholds`), and of the
     others those broad ones that share a pool of ranges (blocks.py). Each is measured by the signals and weighed by the
     hypotheses like any cluster, with shares of its own, because groups are other things than clusters. A group stays
     with s / (s + e) times its score of at least 0.3, e being the groups that score as high when the accounts of all
-    groups are dealt out anew at random, and s the groups that do as they are.
+    groups are dealt out anew at random, and s the groups that do as they are. Small clusters go to it whole or stay, too.
     pairs: accounts that must be with others are in no group, and of accounts that must not be together one stays.
     Not checked: rings of fewer than 6 accounts, and those whose members have no place or template in common.
     """
@@ -117,7 +121,8 @@ def find_groups(
     kept = found * beyond >= REVIEW_AT
     if not kept.any():
         return none
-    return _added(clusters, np.where(kept[group] & (group >= 0), group, -1), expected, beyond, shares)
+    going = _in_company(label, np.where(kept[group] & (group >= 0), group, -1), free)
+    return _added(clusters, going, expected, beyond, shares)
 
 
 def _free(label: NDArray[np.int64], pairs: Pairs | None) -> NDArray[np.bool_]:
@@ -130,10 +135,10 @@ def _with_guests(
     graph: BipartiteGraph, evidence: Evidence, clusters: Clusters, activity: Activity, pairs: Pairs | None
 ) -> Clusters:
     """The clusters with those of their guests who look coordinated."""
-    came = np.zeros(len(clusters.label), bool)
     for _ in range(_ROUNDS):
         label = clusters.label
-        of, mostly = guests(graph, label, _free(label, pairs))
+        free = _free(label, pairs)
+        of, kind_of = guests(graph, label, free)
         host = renumber(np.where(np.isin(label, of[of >= 0]), label, -1))
         if host.max(initial=-1) < 0:
             break
@@ -141,50 +146,58 @@ def _with_guests(
         found, _ = _scores(graph, evidence, activity, host, None)
         is_host = np.zeros(int(label.max()) + 1, bool)
         is_host[label[(host >= 0) & (found >= COORDINATED_AT)[host]]] = True
-        lot = np.where((of >= 0) & is_host[of], 2 * of + mostly, -1)
+        lot = np.where((of >= 0) & is_host[of], 3 * of + kind_of, -1)
         lot = renumber(np.where(in_small(lot, SMALLEST_GROUP - 1), -1, lot))
         if lot.max(initial=-1) < 0:
             break
         found, _ = _scores(graph, evidence, activity, lot, None)
         joins = (lot >= 0) & (found >= COORDINATED_AT)[lot]
-        own, new = (np.bincount(x, minlength=len(is_host)) for x in (label[(label >= 0) & ~came], of[joins]))
-        few = new + np.bincount(label[came], minlength=len(is_host)) <= _GUESTS_EACH * own
-        joins &= few[of]
+        members, new = (np.bincount(x, minlength=len(is_host)) for x in (label[label >= 0], of[joins]))
+        joins &= (new <= _GUESTS_EACH * members)[of]
+        to = _in_company(label, np.where(joins, of, -1), free)
         if pairs is not None:
-            joins &= ~left_out(np.where(joins, of, label), np.where(joins, -1, label), pairs)
-        joins &= ~_torn(label, np.where(joins, of, -1))
-        if not joins.any():
+            stays = left_out(np.where(to >= 0, to, label), np.where(to >= 0, -1, label), pairs)
+            to = _in_company(label, np.where(stays, -1, to), free & ~stays)
+        if to.max(initial=-1) < 0:
             break
-        came |= joins
-        clusters = _joined(clusters, np.where(joins, of, -1))
+        clusters = _joined(clusters, to)
     return clusters
 
 
-def _torn(label: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Members of small clusters that would not all go to the same cluster; shape (accounts,)."""
-    least, most = (np.full(int(label.max(initial=-1)) + 1, start) for start in (np.iinfo(np.int64).max, -1))
+def _in_company(label: NDArray[np.int64], to: NDArray[np.int64], free: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The number of the cluster that each account goes to when those with a number in `to` do: a small cluster goes whole if
+    all its members are free and at least half of them go to the same, and stays otherwise; shape (accounts,)."""
     held = label >= 0
-    np.minimum.at(least, label[held], of[held])
-    np.maximum.at(most, label[held], of[held])
-    torn: NDArray[np.bool_] = held & (least != most)[label]
-    return torn
+    of = label[held]
+    count = int(label.max(initial=-1)) + 1
+    least, most = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+    goes = held & (to >= 0)
+    np.minimum.at(least, label[goes], to[goes])
+    np.maximum.at(most, label[goes], to[goes])
+    size, going, able = (np.bincount(of[x[held]], minlength=count) for x in (held, goes, free))
+    together = np.where((2 * going >= size) & (going > 0) & (least == most) & (able == size), most, -1)
+    out = to.copy()
+    out[held] = together[of]
+    return out
 
 
 def guests(
     graph: BipartiteGraph, label: NDArray[np.int64], free: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Number of the cluster of which each of the `free` accounts is a guest, -1 for none, and whether it does at least four
-    fifths of its requests of one kind there; shape (accounts,) both.
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number of the cluster of which each of the `free` accounts is a guest, -1 for none, and its lot; shape (accounts,)
+    both.
 
     A cluster of more than 5 accounts is host at the address ranges and templates that at least 8 of its members use, and
-    that these are at least a fifth of the users of. Its guests use at least two of them, and do at least half of their
-    requests of one kind there: at a single one they may just be at home. Who could be a guest of several is one where that
+    that these are at least a fifth of the users of. Its guests do at least half of their requests of one kind there. Lot
+    MOST: they use at least two of them, and do at least four fifths of their requests there; SOME: two, and less; ONE: a
+    single one, of which the cluster holds at least three quarters of the users, and at least four fifths, but not all:
+    who works at one place only may just be at home there. Who could be a guest of several is one where that
     share is largest, and of those the one of the smallest number. Guests of one cluster are at least 6.
 
     Two of them may be a range and a template. Links in passing (BipartiteGraph.passing) are no use, but their accounts are
     among the users. A link without a count is one request. Ranges known to be shared are places like others.
     """
-    links, out, mostly = graph.links, np.full(len(label), -1, np.int64), np.zeros(len(label), bool)
+    links, out, lot = graph.links, np.full(len(label), -1, np.int64), np.zeros(len(label), np.int64)
     account, identifier = (links[c].to_numpy().astype(np.int64) for c in ("account", "identifier"))
     codes = [k for k, name in enumerate(graph.kinds) if name in _KINDS]
     kind, count = graph.kind_code[identifier], int(label.max(initial=-1)) + 1
@@ -192,17 +205,19 @@ def guests(
     host = np.where(free, -1, label)
     inside = of_kind & (host[account] >= 0)
     place, members = np.unique(identifier[inside] * count + host[account[inside]], return_counts=True)
-    place = place[(members >= HOSTS) & (members >= _HOST_SHARE * graph.degree[place // max(count, 1)])]
+    users = graph.degree[place // max(count, 1)]
+    keep = (members >= HOSTS) & (members >= _HOST_SHARE * users)
+    place, held = place[keep], (members >= _OWN_SHARE * users)[keep]
     if not len(place):
-        return out, mostly
+        return out, lot
     # each link of a free account to such an identifier, once for each cluster that is host there
     at = np.flatnonzero(of_kind & free[account])
     v, cluster = np.divmod(place, count)
     low, high = (np.searchsorted(v, identifier[at], side) for side in ("left", "right"))
-    row = np.repeat(at, high - low)
-    pairs, of, number = np.unique(
-        account[row] * count + cluster[spread(low, high - low)], return_inverse=True, return_counts=True
-    )
+    row, used = np.repeat(at, high - low), spread(low, high - low)
+    pairs, of = np.unique(account[row] * count + cluster[used], return_inverse=True)
+    number = np.bincount(of, minlength=len(pairs))
+    own = np.bincount(of, weights=held[used], minlength=len(pairs)) > 0
     who, cluster = np.divmod(pairs, count)
     uses, share = np.maximum(links["count"].fill_null(1).to_numpy(), 1), np.zeros(len(pairs), np.int64)
     for k in codes:
@@ -210,13 +225,15 @@ def guests(
         there = np.bincount(of[this], weights=uses[row[this]], minlength=len(pairs))
         total = np.bincount(account[all_of], weights=uses[all_of], minlength=len(label))[who]
         share = np.maximum(share, np.rint(there / np.maximum(total, 1) * _WHOLE).astype(np.int64))
-    keep = (share >= _HALF) & (number >= _GUEST_OF)
-    who, cluster, share = who[keep], cluster[keep], share[keep]
+    several, most = number >= _GUEST_OF, share >= _MOSTLY
+    of_lot = np.where(several, np.where(most, MOST, SOME), ONE)
+    keep = (share >= _HALF) & (several | (own & most & (share < _WHOLE)))
+    who, cluster, share, of_lot = who[keep], cluster[keep], share[keep], of_lot[keep]
     order = np.lexsort((cluster, -share, who))
     first = order[changes(who[order])]
     out[who[first]] = cluster[first]
-    mostly[who[first]] = share[first] >= _MOSTLY
-    return np.where(in_small(out, SMALLEST_GROUP - 1), -1, out), mostly
+    lot[who[first]] = of_lot[first]
+    return np.where(in_small(out, SMALLEST_GROUP - 1), -1, out), lot
 
 
 def _joined(clusters: Clusters, of: NDArray[np.int64]) -> Clusters:
@@ -310,7 +327,7 @@ def _added(
     beyond: NDArray[np.float64],
     shares: NDArray[np.float64],
 ) -> Groups:
-    """The clusters with the groups as further cores, whole; a small core whose members go to a group loses them."""
+    """The clusters with the groups as further cores, whole; small cores go to them whole."""
     own = len(clusters.breaks)
     new, old = _numbered(np.where(group >= 0, own + group, clusters.label))
     kept, at = old < own, np.minimum(old, max(own - 1, 0))
