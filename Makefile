@@ -47,7 +47,7 @@ bench: $(VENV)/.dev  ## measure time, memory and growth and write docs/performan
 	$(BIN)/python benchmarks/speed.py $(if $(SIZES),--sizes $(SIZES))
 
 bench-quality: $(VENV)/.dev  ## measure detection on made-up worlds and write docs/quality.md; half an hour
-	$(BIN)/python benchmarks/quality.py $(if $(OTHERS),--others $(OTHERS))
+	$(BIN)/python benchmarks/quality.py $(if $(OTHERS),--others $(OTHERS)) $(if $(REAL),--real $(REAL))
 
 clean:  ## remove the environment and everything made from the sources
 	rm -rf $(VENV) demo dist build sbom.json fuzz-findings .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ python benchmarks/quality.py --quick                60,000 accounts, one seed fo
 python benchmarks/quality.py --sizes 60000 --seeds 3 --out out/try.md
 python benchmarks/quality.py --others folder        also the worlds of other makers: folder/MAKER/WORLD, as a source, and
                                                     folder/MAKER/WORLD.truth.parquet
+python benchmarks/quality.py --real folder          also real tables: folder/SOURCE, with truth.csv in it if there are labels
 
 What was measured is kept under out/bench-quality, so that a run that was stopped goes on where it was.
 """
@@ -14,11 +15,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from quality_document import REPORTED_FROM, Curve, Results, Row, document, draw
 from quality_follow import followed
+from quality_real import real_section
 from quality_runs import (
     KEPT,
     ROOT,
@@ -133,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", type=numbers, default=None, metavar="A,B", help="default 6000,60000,1000000")
     parser.add_argument("--no-curves", action="store_true", help="leave the curves out")
     parser.add_argument("--others", type=Path, default=None, metavar="FOLDER", help="worlds of other makers")
+    parser.add_argument("--real", type=Path, default=None, metavar="FOLDER", help="real tables, a source each")
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="default docs/quality.md")
     given = parser.parse_args(arguments)
     seeds = given.seeds or (QUICK_SEEDS if given.quick else SEEDS)
@@ -143,9 +147,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("quality.py: docs/ takes the whole measurement only; name another file with --out", file=sys.stderr)
         return 2
     say = clocked()
-    made = "make bench-quality OTHERS=FOLDER" if given.others else "make bench-quality"
+    folders = [f" {name}=FOLDER" for name, of in (("OTHERS", given.others), ("REAL", given.real)) if of]
+    made = "".join(["make bench-quality", *folders])
     command = made if whole else f"python benchmarks/quality.py {' '.join(arguments or sys.argv[1:])}"
     results = gather(sizes, seeds, not (given.quick or given.no_curves), command.strip(), say, given.others)
+    results = replace(results, real=real_section(given.real))
     write_document(out, partial(document, results), partial(draw, results), say)
     return 0
 

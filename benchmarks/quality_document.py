@@ -75,7 +75,8 @@ Peers = Mapping[str, Mapping[str, Mapping[str, Any]]]
 @dataclass(frozen=True)
 class Results:
     """All that the document is made of. peers: (title, runs, what each run's peers found).
-    elsewhere: worlds of other makers, a row each. followed: what was measured from run to run, a world each."""
+    elsewhere: worlds of other makers, a row each. followed: what was measured from run to run, a world each.
+    real: the section about real tables."""
 
     command: str
     rows: Sequence[Row]
@@ -83,6 +84,7 @@ class Results:
     curves: Sequence[Curve] = field(default_factory=list)
     elsewhere: Sequence[Row] = field(default_factory=list)
     followed: Sequence[Mapping[str, float]] = field(default_factory=list)
+    real: str = ""
 
 
 def document(results: Results, figures: str) -> str:
@@ -94,6 +96,7 @@ def document(results: Results, figures: str) -> str:
         _headline(rings),
         elsewhere_section(results.elsewhere, _table(results.elsewhere, _FOUND)),
         _innocent_worlds(none),
+        results.real,
         _failures(results),
         REASONS,
         _tactics(rings),

@@ -20,6 +20,7 @@ MODULES = (
     "quality_ablation",
     "quality_runs",
     "quality_follow",
+    "quality_real",
     "quality_document",
     "quality",
 )
@@ -234,6 +235,29 @@ def test_what_each_part_adds_in_a_table(bench: dict[str, Any]) -> None:
     assert "| without time | - | 0.000 | 0.500 | 0 | 7 |" in section
     assert "not ablated" not in section
     assert ablation.ablation_section([("not ablated", {})]) == ""
+
+
+def test_real_tables(bench: dict[str, Any], tmp_path: Path) -> None:
+    people, more = tmp_path / "people", tmp_path / "more"
+    for folder in (people, more, tmp_path / "no tables"):
+        folder.mkdir()
+    # a, b and c share two things of which there is no third user; in truth only a and b belong together
+    shared = [f"{account},{kind},1" for kind in ("device", "passport") for account in "abc"]
+    alone = [f"s{i},email,s{i}@example.org" for i in range(30)]
+    (people / "links.csv").write_text("\n".join(["account_id,kind,value", *shared, *alone]))
+    truth = ["a,1,one", "b,1,one", "c,1,two", *(f"s{i},0,s{i}" for i in range(30))]
+    (people / "truth.csv").write_text("\n".join(["account_id,label,cluster_id", *truth]))
+    (more / "links.csv").write_text("\n".join(["account_id,kind,value", *alone]))
+    section = bench["quality_real"].real_section(tmp_path)
+    rows = {line.split(" | ")[0]: line.strip("| ").split(" | ")[1:] for line in section.splitlines() if " | " in line}
+    assert rows["| more"] == ["30", "0", "0", "0", "0", *["-"] * 6]
+    measured = rows["| people"]
+    assert measured[:6] == ["33", "0", "1", "0", "3", "3 of 3"]
+    assert measured[7] == "1 of 3"
+    assert "no tables: refused. " in section
+    assert "more: no lead." in section
+    assert "3 accounts share 1 device and 1 passport." in section
+    assert bench["quality_real"].real_section(None) == ""
 
 
 def test_the_median_ring_is_that_of_the_worlds(bench: dict[str, Any], tmp_path: Path) -> None:
