@@ -77,19 +77,25 @@ def may_be_cards(part: Part, among: Collection[str]) -> dict[str, pl.Expr]:
     return {c: pl.col(value_of(c)).str.contains(MAYBE) for c in columns}
 
 
-def shaped(part: Part, frame: pl.LazyFrame, columns: Iterable[str]) -> dict[Place, Shaped]:
-    """What the places of these columns hold. frame: with `value_of` the columns of text; columns: those with a text that may
-    be a card number."""
-    found: dict[Place, Shaped] = {}
-    for column in columns:
-        value = pl.col(value_of(column))
-        kind = pl.col("kind").cast(pl.String) if _by_kind(part, column) else pl.lit(None, pl.String)
-        rows = frame.select(kind=kind, value=value)
-        texts = part.collect(rows.filter(pl.col("value").str.contains(SHAPE)).unique())
-        values = _Distinct(part, rows)
-        for (of,), group in sorted(texts.group_by("kind"), key=lambda g: str(g[0])):
-            found[column, of] = Shaped(group["value"].sort(), values, of)
-    return found
+@dataclass(frozen=True)
+class Suspected:
+    """A column of a part with texts that may be card numbers. rows: the part, with `value_of` the column; alike: whether any
+    of them may look like one."""
+
+    part: Part
+    rows: pl.LazyFrame
+    column: str
+    alike: bool = True
+
+    @cached_property
+    def places(self) -> dict[Place, Shaped]:
+        """What the places of the column hold: another pass over it, when that is asked for."""
+        kind = pl.col("kind").cast(pl.String) if _by_kind(self.part, self.column) else pl.lit(None, pl.String)
+        rows = self.rows.select(kind=kind, value=pl.col(value_of(self.column)))
+        texts = self.part.collect(rows.filter(pl.col("value").str.contains(SHAPE)).unique())
+        values = _Distinct(self.part, rows)
+        groups = sorted(texts.group_by("kind"), key=lambda g: str(g[0]))
+        return {(self.column, of): Shaped(group["value"].sort(), values, of) for (of,), group in groups}
 
 
 def _by_kind(part: Part, column: str) -> bool:
@@ -99,9 +105,12 @@ def _by_kind(part: Part, column: str) -> bool:
 def gathered(surveys: Iterable[Survey]) -> dict[Place, tuple[pl.Series, Found]]:
     """The texts that look like card numbers, and what their place holds in all parts of a table together."""
     together: dict[Place, list[Shaped]] = {}
-    for survey in surveys:
-        for place, held in survey.shaped.items():
-            together.setdefault(place, []).append(held)
+    suspected = [column for survey in surveys for column in survey.suspected]
+    alike = {column.column for column in suspected if column.alike}
+    for column in suspected:
+        if column.column in alike:  # what has only the shape counts where something looks like a card number
+            for place, held in column.places.items():
+                together.setdefault(place, []).append(held)
     found = {}
     for place, parts in together.items():
         texts = pl.concat([held.texts for held in parts]).unique().sort()

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from hydragraph.card_numbers import MAYBE, looks_like_card
 from hydragraph.errors import InputRefused
 from hydragraph.identifiers import IP_RANGE, address_ranges, canonical_kind
-from hydragraph.loaders.card_columns import CARD, Place, Shaped, few_card_numbers, may_be_cards, may_hold, shaped
+from hydragraph.loaders.card_columns import CARD, Place, Suspected, few_card_numbers, may_be_cards, may_hold
 from hydragraph.loaders.columns import (
     BLANK,
     NO_VALUE,
@@ -36,8 +37,9 @@ Fault = tuple[str, str, pl.Expr]
 """A column ('' for the whole row), a reason, and the condition under which a row is not read for it."""
 
 # Texts that polars may have made of something else in JSON: objects, lists, true, false, decimal numbers, integers too
-# long for it, halves of surrogate pairs (NUL).
-_DOUBTFUL = r"^(?:[\[{]|true$|false$|-?[0-9]{20,}$|-?[0-9]+\.[0-9]+$|-?[0-9.]+[eE])|\x00"
+# long for it, halves of surrogate pairs (NUL). It writes an exponent of three digits at most, behind one digit and a
+# fraction, if at all: a hexadecimal hash without another letter than e is no number.
+_DOUBTFUL = r"^(?:[\[{]|true$|false$|-?[0-9]{20,}$|-?[0-9]+\.[0-9]+$|-?[0-9](?:\.[0-9]+)?[eE][+-]?[0-9]{1,3}$)|\x00"
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class Known:
 class Survey:
     """What one pass over a part found. faults: rows by (column, reason), column '' for the whole row; aside: kept rows
     that are left out; blanks: texts that are to be null, by column; filled: columns that hold any value; doubtful:
-    polars may have misread JSON; odd: addresses that need a closer look; kinds: spellings of the kinds of evidence; shaped:
-    places with what may be card numbers, see `card_columns.shaped`."""
+    polars may have misread JSON; odd: addresses that need a closer look; kinds: spellings of the kinds of evidence;
+    suspected: columns with what may be card numbers."""
 
     rows: int
     faults: Mapping[tuple[str, str], int]
@@ -66,7 +68,7 @@ class Survey:
     doubtful: bool = False
     odd: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
     kinds: tuple[str, ...] = ()
-    shaped: Mapping[Place, Shaped] = field(default_factory=dict)
+    suspected: tuple[Suspected, ...] = ()
 
     @property
     def rejected(self) -> int:
@@ -82,7 +84,10 @@ def survey(part: Part, known: Known) -> Survey:
     readings, faults, aside, odd = _readings(part), _faults(part, known), _aside(part, known), _odd(part, known)
     frame = _values(part, readings)
     doubts = _doubts(part, readings, faults)
+    quick = {r.name: (r.doubt, r.long) for r in readings if r.doubt is not None and r.long is not None}
     wanted = {"rows": pl.len(), **{f"doubt {c}": d.any() for c, d in doubts.items()}}
+    for c, (doubt, long) in quick.items():
+        wanted[f"texts {c}"] = pl.col(value_of(c)).filter(doubt & ~long).unique().implode()
     if aside is not None:
         wanted["aside"] = aside.sum()
     if odd is not None:
@@ -96,8 +101,14 @@ def survey(part: Part, known: Known) -> Survey:
             wanted["doubtful"] = _doubtful(part).any()
     found = part.collect(frame.select(**wanted), check=True)
     counts: dict[int, int] = {}
-    cards: dict[Place, Shaped] = {}
-    if doubted := {c for c in doubts if found[f"doubt {c}"][0]}:
+    texts = {c: found[f"texts {c}"].explode(empty_as_null=False) for c in quick}
+    # a text that may be a card number has no fault
+    doubted = {c for c, held in texts.items() if not held.str.contains(MAYBE).fill_null(False).all()}
+    doubted |= {c for c in doubts if found[f"doubt {c}"][0]}
+    suspected = [
+        Suspected(part, frame, c, looks_like_card(t).any()) for c, t in texts.items() if len(t) and c not in doubted
+    ]
+    if doubted:
         # where there is no doubt, there is no fault either: only the columns with one are read again
         faults = [f for f in faults if f[0] in doubted]
         maybe = may_be_cards(part, doubted)
@@ -108,7 +119,7 @@ def survey(part: Part, known: Known) -> Survey:
         if aside is not None:
             closer["aside"] = (aside & code.is_null()).sum()
         found = found.with_columns(part.collect(frame.select(**closer)).get_columns())
-        cards = shaped(part, frame, [c for c in maybe if found[f"maybe {c}"][0]])
+        suspected += [Suspected(part, frame, c) for c in maybe if found[f"maybe {c}"][0]]
         if found["faulty"][0]:
             counts = dict(part.collect(frame.group_by(_CODE).len()).drop_nulls().iter_rows())
 
@@ -125,18 +136,18 @@ def survey(part: Part, known: Known) -> Survey:
         doubtful=bool(number("doubtful")),
         odd=found["odd"].explode(empty_as_null=False) if odd is not None else nothing,
         kinds=tuple(sorted(found["kinds"].explode(empty_as_null=False))) if "kinds" in found.columns else (),
-        shaped=cards,
+        suspected=tuple(suspected),
     )
 
 
 def _doubts(part: Part, readings: Sequence[Reading], faults: Sequence[Fault]) -> dict[str, pl.Expr]:
     """By column ('' for the whole row) what holds in every row with a fault, a blank or what may be a card number there, and
-    perhaps in others: most columns need no closer look."""
+    perhaps in others: most columns need no closer look. Not what `Reading.doubt` says."""
     quick = {(r.name, why) for r in readings if r.doubt is not None for why, _ in r.faults}
     found: dict[str, list[pl.Expr]] = {}
     for r in readings:
         digits = may_hold(part.feed.table, r, part.dtypes[r.name])
-        found[r.name] = [d for d in (r.blank if r.doubt is None else r.doubt, digits) if d is not None]
+        found[r.name] = [d for d in (r.blank if r.doubt is None else r.long, digits) if d is not None]
     for column, why, condition in faults:
         if (column, why) not in quick:
             found.setdefault(column, []).append(condition)

@@ -50,8 +50,8 @@ class Reading:
     value: from the raw column to the declared type; says nothing where a fault holds. faults: (reason, condition)
     pairs, the first that holds counts; conditions are never null and speak of the raw column and of `value_of(name)`,
     which holds the value. blank: texts of the value that are to be null, None if there can be none. doubt: holds
-    wherever a fault, a blank or what may be a card number does, and is found more quickly; None where there is no quicker
-    way.
+    wherever a fault but TOO_LONG, a blank or what may be a card number does, and is found more quickly; None where there
+    is no quicker way. long: holds where TOO_LONG does.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Reading:
     faults: tuple[tuple[str, pl.Expr], ...] = ()
     blank: pl.Expr | None = None
     doubt: pl.Expr | None = None
+    long: pl.Expr | None = None
 
 
 def value_of(name: str) -> str:
@@ -97,17 +98,17 @@ def _text(column: Column, dtype: pl.DataType, *, required: bool, marked: bool) -
     free = isinstance(dtype, (pl.String, pl.Binary, pl.Categorical, pl.Enum))
     if marked:
         faults += [(reason, value.eq(mark).fill_null(False)) for mark, reason in MARKS.items()]
+    long = (value.str.len_bytes() > LONGEST_TEXT).fill_null(False)
     if free:
-        long = (value.str.len_bytes() > LONGEST_TEXT).fill_null(False)
         faults += [(NUL, value.str.contains("\0", literal=True).fill_null(False)), (TOO_LONG, long)]
     pattern = _PLACEHOLDER if required and column.name == "account_id" else BLANK
     quick = isinstance(dtype, pl.String) and not marked
-    doubt = value.str.contains(rf"\x00|{pattern}|{MAYBE}").fill_null(required) | long if quick else None
+    doubt = value.str.contains(rf"\x00|{pattern}|{MAYBE}").fill_null(required) if quick else None
     nothing = value.str.contains(pattern).fill_null(False) if free else None
     if required:
         missing = value.is_null() if nothing is None else value.is_null() | nothing
-        return Reading(column.name, read, (*faults, (NO_VALUE, missing)), doubt=doubt)
-    return Reading(column.name, read, tuple(faults), nothing, doubt)
+        return Reading(column.name, read, (*faults, (NO_VALUE, missing)), None, doubt, long)
+    return Reading(column.name, read, tuple(faults), nothing, doubt, long)
 
 
 def _as_text(raw: pl.Expr, value: pl.Expr, dtype: pl.DataType) -> tuple[pl.Expr, Faults]:
