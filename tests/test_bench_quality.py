@@ -256,7 +256,7 @@ def test_real_tables(bench: dict[str, Any], tmp_path: Path) -> None:
     assert measured[7] == "1 of 3"
     assert "no tables: refused. " in section
     assert "more: no lead." in section
-    assert "3 accounts share 1 device and 1 passport." in section
+    assert "3 accounts share 1 passport and 1 device." in section
     assert bench["quality_real"].real_section(None) == ""
 
 
