@@ -103,8 +103,7 @@ def _is_card(digits: pl.Series) -> pl.Series:
 def judge(texts: pl.Series, values: int | None = None) -> Found:
     """What the distinct ones of `texts` hold. values: how many distinct values there are, if `texts` are only those of the
     SHAPE."""
-    distinct = texts.drop_nulls().unique()
-    shaped = distinct.filter(distinct.str.contains(SHAPE))
+    shaped = texts.filter(texts.str.contains(SHAPE)).unique()
     alike = shaped.filter(looks_like_card(shaped))
     printed = int(alike.str.contains(_PRINTED).sum())
-    return Found(len(shaped), len(alike), printed, len(distinct) if values is None else values)
+    return Found(len(shaped), len(alike), printed, texts.drop_nulls().n_unique() if values is None else values)

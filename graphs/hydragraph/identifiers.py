@@ -52,16 +52,18 @@ _REPEATED = "^(?:{})$".format(
 )
 
 
-def _is_blank(value: pl.Series) -> pl.Series:
-    return _token(value).is_in(_PLACEHOLDERS) | value.is_in(_EXACT_PLACEHOLDERS) | value.str.contains(_NOTHING)
+def _is_blank(value: pl.Series, words: tuple[str, ...] = _PLACEHOLDERS, repeated: str = "") -> pl.Series:
+    token = _token(value)
+    blank = token.is_in(words) | value.is_in(_EXACT_PLACEHOLDERS) | value.str.contains(_NOTHING)
+    return blank | token.str.contains(repeated) if repeated else blank
 
 
 def _is_placeholder(value: pl.Series) -> pl.Series:
-    return _is_blank(value) | _token(value).str.contains(_REPEATED)
+    return _is_blank(value, repeated=_REPEATED)
 
 
 def _is_device_placeholder(value: pl.Series) -> pl.Series:
-    return _is_placeholder(value) | _token(value).is_in(_DEVICE_PLACEHOLDERS)
+    return _is_blank(value, (*_PLACEHOLDERS, *_DEVICE_PLACEHOLDERS), _REPEATED)
 
 
 def _token(value: pl.Series) -> pl.Series:
@@ -78,8 +80,10 @@ _INTERNATIONAL = r"^00([1-9][0-9]{6,14})$"
 
 def _clean(value: pl.Series) -> pl.Series:
     """Without control and invisible format characters, Unicode NFKC, inner blanks as one space, trimmed."""
-    visible = value.str.replace_all(r"\s+", " ").str.replace_all(r"[\p{Cc}\p{Cf}]+", "")
-    return _nfkc(visible).str.replace_all(r"\s+", " ").str.strip_chars(" ")
+    places = value.str.contains("[^!-~]").arg_true()  # the rest cannot change
+    visible = value.gather(places).str.replace_all(r"\s+", " ").str.replace_all(r"[\p{Cc}\p{Cf}]+", "")
+    cleaned = _nfkc(visible).str.replace_all(r"\s+", " ").str.strip_chars(" ")
+    return value.clone().scatter(places, cleaned) if len(places) else value
 
 
 def _nfkc(value: pl.Series) -> pl.Series:

@@ -186,7 +186,7 @@ def refuse_hidden_card_numbers(identifiers: pl.DataFrame) -> None:
     """Raise InputRefused if normalised identifiers of a kind are card numbers that the raw texts hid, with invisible
     characters between the digits, or with digits of another width."""
     for (kind,), of_kind in sorted(identifiers.group_by("kind"), key=lambda g: str(g[0])):
-        found = judge(of_kind["value"])
+        found = judge(of_kind["value"], of_kind.height)
         if found.refused:
             raise refusal(str(kind), "value", found, None)
 

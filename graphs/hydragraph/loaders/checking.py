@@ -86,8 +86,11 @@ def survey(part: Part, known: Known) -> Survey:
     doubts = _doubts(part, readings, faults)
     quick = {r.name: (r.doubt, r.long) for r in readings if r.doubt is not None and r.long is not None}
     wanted = {"rows": pl.len(), **{f"doubt {c}": d.any() for c, d in doubts.items()}}
+    # what looks like an address is none of that, and the other addresses are asked for anyway
+    address = {c.name for c in INPUT[part.feed.table].columns if c.type == "address" and not c.required} & set(quick)
     for c, (doubt, long) in quick.items():
-        wanted[f"texts {c}"] = pl.col(value_of(c)).filter(doubt & ~long).unique().implode()
+        if c not in address:
+            wanted[f"texts {c}"] = pl.col(value_of(c)).filter(doubt & ~long).unique().implode()
     if aside is not None:
         wanted["aside"] = aside.sum()
     if odd is not None:
@@ -101,7 +104,10 @@ def survey(part: Part, known: Known) -> Survey:
             wanted["doubtful"] = _doubtful(part).any()
     found = part.collect(frame.select(**wanted), check=True)
     counts: dict[int, int] = {}
-    texts = {c: found[f"texts {c}"].explode(empty_as_null=False) for c in quick}
+    texts = {c: found[f"texts {c}" if c not in address else "odd"].explode(empty_as_null=False) for c in quick}
+    for c in address:
+        doubt, long = quick[c]
+        texts[c] = texts[c].alias(value_of(c)).to_frame().filter(doubt & ~long).to_series()
     # a text that may be a card number has no fault
     doubted = {c for c, held in texts.items() if not held.str.contains(MAYBE).fill_null(False).all()}
     doubted |= {c for c in doubts if found[f"doubt {c}"][0]}
