@@ -79,13 +79,13 @@ def may_be_cards(part: Part, among: Collection[str]) -> dict[str, pl.Expr]:
 
 @dataclass(frozen=True)
 class Suspected:
-    """A column of a part with texts that may be card numbers. rows: the part, with `value_of` the column; alike: whether any
-    of them may look like one."""
+    """A column of a part with texts that may be card numbers. rows: the part, with `value_of` the column; texts: the
+    distinct ones that match MAYBE, None where they are not known."""
 
     part: Part
     rows: pl.LazyFrame
     column: str
-    alike: bool = True
+    texts: pl.Series | None = None
 
     @cached_property
     def places(self) -> dict[Place, Shaped]:
@@ -105,12 +105,12 @@ def _by_kind(part: Part, column: str) -> bool:
 def gathered(surveys: Iterable[Survey]) -> dict[Place, tuple[pl.Series, Found]]:
     """The texts that look like card numbers, and what their place holds in all parts of a table together."""
     together: dict[Place, list[Shaped]] = {}
-    suspected = [column for survey in surveys for column in survey.suspected]
-    alike = {column.column for column in suspected if column.alike}
-    for column in suspected:
-        if column.column in alike:  # what has only the shape counts where something looks like a card number
-            for place, held in column.places.items():
-                together.setdefault(place, []).append(held)
+    suspected: dict[str, list[Suspected]] = {}
+    for column in (column for survey in surveys for column in survey.suspected):
+        suspected.setdefault(column.column, []).append(column)
+    for columns in suspected.values():
+        for place, held in (place for column in columns if _doubtful(columns) for place in column.places.items()):
+            together.setdefault(place, []).append(held)
     found = {}
     for place, parts in together.items():
         texts = pl.concat([held.texts for held in parts]).unique().sort()
@@ -119,6 +119,16 @@ def gathered(surveys: Iterable[Survey]) -> dict[Place, tuple[pl.Series, Found]]:
             judged = judge(texts, max(len(texts), *(held.values for held in parts)))
         found[place] = texts.filter(looks_like_card(texts)), judged
     return found
+
+
+def _doubtful(columns: Sequence[Suspected]) -> bool:
+    """Whether a place of a column may be doubtful once all texts of the shape are known, of which there are no fewer than
+    those that match MAYBE."""
+    texts = [column.texts for column in columns if column.texts is not None]
+    if len(texts) < len(columns):
+        return True
+    found = judge(pl.concat(texts))
+    return found.doubtful or (found.alike > 0 and any(_by_kind(c.part, c.column) for c in columns))
 
 
 def refuse_card_numbers(table: str, surveys: Iterable[Survey]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from hydragraph.card_numbers import MAYBE, looks_like_card
+from hydragraph.card_numbers import MAYBE
 from hydragraph.errors import InputRefused
 from hydragraph.identifiers import IP_RANGE, address_ranges, canonical_kind
 from hydragraph.loaders.card_columns import CARD, Place, Suspected, few_card_numbers, may_be_cards, may_hold
@@ -111,9 +111,7 @@ def survey(part: Part, known: Known) -> Survey:
     # a text that may be a card number has no fault
     doubted = {c for c, held in texts.items() if not held.str.contains(MAYBE).fill_null(False).all()}
     doubted |= {c for c in doubts if found[f"doubt {c}"][0]}
-    suspected = [
-        Suspected(part, frame, c, looks_like_card(t).any()) for c, t in texts.items() if len(t) and c not in doubted
-    ]
+    suspected = [Suspected(part, frame, c, held) for c, held in texts.items() if len(held) and c not in doubted]
     if doubted:
         # where there is no doubt, there is no fault either: only the columns with one are read again
         faults = [f for f in faults if f[0] in doubted]
