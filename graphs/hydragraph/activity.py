@@ -147,8 +147,10 @@ class Activity:
         account, window, days = self._quarters
         if days < _FEWEST_DAYS:
             return found
-        # the quarters of each group, group after group
-        inside = group[account] >= 0
+        # the quarters of each group that is asked for, group after group
+        asked = np.zeros(int(group.max()) + 2, bool)  # the last stands for no group
+        asked[a] = asked[b] = True
+        inside = asked[group[account]]
         cells, begun = np.unique(group[account[inside]] * (days * _QUARTERS) + window[inside], return_counts=True)
         # whole hundredths, so that sums do not depend on their order
         begun = np.rint(100 * np.sqrt(begun))

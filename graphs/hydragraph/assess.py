@@ -433,10 +433,11 @@ def _tied_by(view: View) -> list[str]:
     counted = (use.inside[entry] > 1) & (~around | (2 * use.inside[entry] >= use.users[entry]))
     cell = use.cluster[entry[counted]] * kinds + use.kind[entry[counted]]
     number = np.bincount(cell, minlength=view.count * kinds).reshape(view.count, kinds)
-    rank = sorted(range(kinds), key=lambda k: (kind_of(view.graph.kinds[k]).chance_bits, view.graph.kinds[k]))
+    known = [kind_of(k) for k in view.graph.kinds]
+    rank = sorted(range(kinds), key=lambda k: (known[k].chance_bits, view.graph.kinds[k]))
     sentences = []
     for size, row in zip(view.size.tolist(), number.tolist(), strict=True):
-        parts = [kind_of(view.graph.kinds[k]).counted(row[k]) for k in rank if row[k]][:_KINDS_NAMED]
+        parts = [known[k].counted(row[k]) for k in [k for k in rank if row[k]][:_KINDS_NAMED]]
         joined = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
         sentences.append(f"{size} accounts share {joined or NOTHING_OF_THEIRS}.")
     return sentences
