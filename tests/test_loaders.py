@@ -219,7 +219,7 @@ def test_refusals_say_what_is_wrong(tmp_path: Path) -> None:
     assert "required column kind is missing; the columns found are account_id, what" in refusal(
         write(tmp_path / "f", links__csv="account_id,what,value\na,b,c\n".replace(",value", "").replace(",c", ""))
     )
-    assert "two columns of the header are called 'kind'" in refusal(
+    assert "columns 2 and 3 of the header have the same name" in refusal(
         write(tmp_path / "g", links__csv="account_id,kind, kind\na,b,c\n")
     )
     assert "its name is none of the tables'" in refusal(write(tmp_path / "h", other__csv="x\n") / "other.csv")

@@ -181,7 +181,7 @@ def test_columns_that_are_not_wanted_never_leave_the_server(address: str, tmp_pa
         ("select *, nextval('numbers') as count from links", databases.FAILED),
         ("select *, value::int as count from links", databases.FAILED),
         ("select * from locked", f"{databases.NOT_ALLOWED} (SQLSTATE 42501)"),
-        ("select 1 as a, 2 as a", "two columns of the query are called 'a'"),
+        ("select 1 as a, 2 as a", "columns 1 and 2 of the query have the same name"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(address: str, tmp_path: Path, query: str, sentence: str) -> None:

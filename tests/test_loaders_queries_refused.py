@@ -79,13 +79,16 @@ MISSING, NO_SELECT, FAILED, NOT_ALLOWED = (
         ('database = "{}.db"\nquery = "insert into links values (1, 2, 3)"', NO_SELECT),
         ('database = "{}.db"\nquery = "attach \'new.db\' as n"', NO_SELECT),
         ('database = "{}.db"\nquery = ";"', NO_SELECT),
-        ('database = "{}.db"\nquery = "select 1 as a, 2 as a, 3 as b"', "two columns of the query are called 'a'"),
+        (
+            'database = "{}.db"\nquery = "select 1 as a, 2 as a, 3 as b"',
+            "columns 1 and 2 of the query have the same name",
+        ),
         ('database = "{}.db"\nquery = "select 1 as nobody"', "links: the required column account_id is missing"),
         (
             'database = "{}.db"\nquery = "select * from links"\ncolumns = {{ value = "no" }}',
             "the query gives no column 'no'",
         ),
-        ('database = "{}.db"\nquery = "select 1 from links"', "the columns found are '1'"),
+        ('database = "{}.db"\nquery = "select 1 from links"', "the names of its columns do not look like a header"),
         ('database = "{}.db"\nquery = "select * from links where false"', "empty source: no rows in links"),
         ('database = "d.db"\nquery = "select *, \'private\'::int as count from links"', FAILED),
         ('database = "d.db"\nquery = "select * from read_csv(\'text.db\')"', NOT_ALLOWED),

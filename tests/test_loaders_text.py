@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from hydragraph.errors import InputRefused
-from hydragraph.loaders import Rows, Source, open_source
+from hydragraph.loaders import Rows, Source, lines, open_source
 from hydragraph.loaders.columns import DECIMAL, NO_VALUE, NOT_PLAIN, NOT_UTF8, NUL
 from hydragraph.loaders.files import File
 from hydragraph.loaders.lines import BAD_QUOTES, NOT_JSON, TOO_MANY, csv_records, json_records, read_lines
@@ -289,6 +290,52 @@ def test_a_quote_that_never_closes_costs_one_line() -> None:
     records = list(csv_records(iter(text), ","))
     assert records[0] == BAD_QUOTES
     assert records[1:] == [["a", "b"]] * 20_000
+
+
+@pytest.mark.parametrize(
+    ("line", "records"),
+    [('a,x","b', [BAD_QUOTES] * 300), ('",x","', [BAD_QUOTES] * 300), ('"a', [BAD_QUOTES] * 300)],
+)
+def test_work_grows_with_the_lines_however_many_open_a_quote(
+    monkeypatch: pytest.MonkeyPatch, line: str, records: list[str]
+) -> None:
+    """Every line opens a quote that none of the next closes, with two quotes or with three: looked at are a few lines for
+    each."""
+    looked = 0
+
+    class Looked(str):
+        def count(self, *args: Any) -> int:
+            nonlocal looked
+            looked += 1
+            return super().count(*args)
+
+    def parsed(text: list[str], separator: str) -> list[str] | str | None:
+        nonlocal looked
+        looked += len(text)
+        return real(text, separator)
+
+    real = lines._parsed
+    monkeypatch.setattr(lines, "_parsed", parsed)
+    monkeypatch.setattr(lines, "_LOOKS", 1_000)
+    assert list(csv_records(iter([Looked(line + "\n")] * 300), ",")) == records
+    assert looked < 1_000 + 2 * (lines._LOOKS_A_RECORD + lines._FEW_LINES**2) * 300
+
+
+def test_few_open_quotes_change_nothing_for_long_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only once open quotes have cost a great deal do records of many lines count as mistakes."""
+    long = ['x,"\n', *['a "" b\n'] * 50, '"\n']
+    whole = ["x", "\n" + 'a " b\n' * 50]
+    assert list(csv_records(iter([*long, 'a,x","b\n', "a,b\n"]), ",")) == [whole, BAD_QUOTES, ["a", "b"]]
+    monkeypatch.setattr(lines, "_LOOKS", -1_000_000)
+    found = list(csv_records(iter([*['x,"\n', "\n", '"\n'], *long]), ","))
+    assert found[:2] == [["x", "\n\n"], BAD_QUOTES]
+    assert whole not in found
+
+
+def test_a_record_is_no_longer_than_a_line_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LONGEST_LINE", 100)
+    text = ['a,"\n', *["x" * 30 + "\n"] * 4, '"\n', "a,b\n"]
+    assert list(csv_records(iter(text), ",")) == [BAD_QUOTES, *[["x" * 30]] * 4, BAD_QUOTES, ["a", "b"]]
 
 
 def test_a_file_without_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,74 @@ def test_a_gz_bomb_is_not_unpacked_to_its_end(tmp_path: Path, monkeypatch: pytes
         refuse_bomb(File("links.csv.gz", path, "csv"))
 
 
+def header_nobody_checks(flags: int) -> bytes:
+    """A bomb whose header has a wrong check sum (flags: 2), or flags without a meaning."""
+    bomb = bytearray(gzip.compress(b"\n" * (12 * MEBI), 9))
+    bomb[3] = flags
+    return bytes(bomb[:10]) + (b"xx" if flags == 2 else b"") + bytes(bomb[10:])
+
+
+@pytest.mark.parametrize("between", [b"\0" * 9, b"\0" * 3 * MEBI, b""])
+@pytest.mark.parametrize("flags", [0, 2, 0x20])
+def test_a_gz_bomb_hides_behind_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: bytes, flags: int
+) -> None:
+    """Zeros between two streams, a wrong check sum of a header, flags that mean nothing: Python's reader minds none."""
+    monkeypatch.setattr(unpacking, "HARMLESS", MEBI)
+    monkeypatch.setattr(unpacking, "MOST_GZ", 2)
+    path = tmp_path / "links.csv.gz"
+    path.write_bytes(gzip.compress(HEAD + ROWS) + between + header_nobody_checks(flags))
+    with gzip.open(path) as file:
+        assert sum(len(piece) for piece in iter(lambda: file.read(MEBI), b"")) == 12 * MEBI + len(HEAD + ROWS)
+    with pytest.raises(hg.InputRefused, match="becomes more than 2 times as large"):
+        hg.check(path)
+
+
+def test_text_that_only_polars_would_unpack_is_refused(tmp_path: Path) -> None:
+    """A zlib stream that begins with a stored piece: whoever reads it as text sees rows, and polars unpacks it."""
+    import zlib
+
+    size = 0xC241  # in UTF-8 as well as its complement
+    rows = (b'{"account_id": "a", "kind": "device", "value": "d"}\n' * 2000)[: size - 1] + b"\n"
+    path = tmp_path / "links.ndjson"
+    head = b"x\x01x" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little")
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    path.write_bytes(head + rows + packer.compress(b"\n" * MEBI) + packer.flush() + b"\0" * 4)
+    with pytest.raises(hg.InputRefused, match=r"^links.ndjson: packed with zlib; unpack it"):
+        hg.check(path)
+
+
+@pytest.mark.parametrize("name", ["links.csv", "links.ndjson"])
+@pytest.mark.parametrize(("length", "refused"), [(64_000, False), (64_001, True), (200_000, True)])
+@pytest.mark.parametrize("before", [0, 1, 31_999, 40_000, 100_000])
+def test_no_line_of_plain_text_is_too_long_wherever_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, length: int, refused: bool, before: int
+) -> None:
+    monkeypatch.setattr(unpacking, "LONGEST_LINE", 64_000)
+    path = tmp_path / name
+    path.write_bytes(b"\n" * before + b"x" * length + b"\n" * 70_000)
+    file = File(name, path, "csv" if name.endswith("csv") else "ndjson")
+    if refused:
+        with pytest.raises(hg.InputRefused, match="a line is longer than"):
+            unpacking.refuse_long_line(file, "\n")
+    else:
+        unpacking.refuse_long_line(file, "\n")
+
+
+@pytest.mark.parametrize("name", ["links.csv", "links.ndjson", "links.csv of an old Mac"])
+def test_a_long_line_far_behind_the_head_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """polars would hold it several times over."""
+    monkeypatch.setattr(unpacking, "LONGEST_LINE", MEBI)
+    row = b'{"account_id": "a", "kind": "device", "value": "d"}\n'
+    text = row * 3000 + row.replace(b'"d"', b'"' + b"x" * 2 * MEBI + b'"')
+    if "csv" in name:
+        text = HEAD + ROWS * 3000 + b"a,device," + b"x" * 2 * MEBI + b"\n"
+    path = tmp_path / name.split()[0]
+    path.write_bytes(text.replace(b"\n", b"\r") if "Mac" in name else text)
+    with pytest.raises(hg.InputRefused, match="a line is longer than 64 MiB"):
+        hg.check(path)
+
+
 def test_a_zst_bomb_is_refused(tmp_path: Path) -> None:
     source = zst_bomb(tmp_path / "links.csv.zst", 1024)
     assert source.stat().st_size < 40_000
@@ -146,6 +214,34 @@ def test_tables_that_are_too_wide_are_refused(tmp_path: Path, monkeypatch: pytes
     source = source_of(tmp_path / "1", links=frame.write_csv() if suffix == "csv" else frame)
     with pytest.raises(hg.InputRefused, match=f"links.{suffix}: 101 columns are more than 100"):
         hg.check(source)
+
+
+def test_many_keys_of_json_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where every line brings others."""
+    monkeypatch.setattr(heads, "MOST_COLUMNS", 100)
+    rows = [{"account_id": "a", "kind": "device", "value": "d", f"key {i}": 1} for i in range(98)]
+    (tmp_path / "links.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(hg.InputRefused, match=r"links.ndjson: 101 columns are more than 100"):
+        hg.check(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "ndjson", "parquet"])
+def test_a_long_name_of_a_column_is_refused(tmp_path: Path, suffix: str) -> None:
+    """Each name is taken apart into words."""
+    for length in (heads.LONGEST_NAME, heads.LONGEST_NAME + 1):
+        frame = pl.DataFrame(
+            {"account_id": ["a", "b"], "kind": ["device"] * 2, "value": ["d"] * 2, "x" * length: [1, 2]}
+        )
+        folder = tmp_path / str(length)
+        folder.mkdir()
+        getattr(frame, f"write_{suffix}")(folder / f"links.{suffix}")
+        if length == heads.LONGEST_NAME:
+            assert hg.check(folder).rows["links"].kept == 2
+            continue
+        with pytest.raises(
+            hg.InputRefused, match=f"^links.{suffix}: the name of a column is longer than 256 characters"
+        ):
+            hg.check(folder)
 
 
 def deep(depth: int) -> str:
@@ -248,6 +344,28 @@ def smeared(tmp_path: Path, kind: str, by: int) -> set[str]:
 def test_what_strangers_share_easily_accuses_nobody_however_many_smear(tmp_path: Path, kind: str) -> None:
     for by in (1, 6, 12):
         assert "victim" not in smeared(tmp_path, kind, by)
+
+
+CARD = "4111111111111111"
+
+
+@pytest.mark.parametrize("value", ["ann", "ann@example.org", CARD])
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_a_value_that_stands_twice_in_the_first_row_is_not_shown(tmp_path: Path, value: str, suffix: str) -> None:
+    (tmp_path / f"links.{suffix}").write_text(f"x,{value},{value}\n".replace(",", "," if suffix == "csv" else "\t"))
+    with pytest.raises(hg.InputRefused) as caught:
+        hg.check(tmp_path)
+    assert str(caught.value) == (f"links.{suffix}: columns 2 and 3 of the header have the same name; give each its own")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "ndjson", "parquet", "ipc"])
+@pytest.mark.parametrize("value", ["ann@example.org", CARD])
+def test_columns_called_by_values_are_not_shown(tmp_path: Path, suffix: str, value: str) -> None:
+    """As they are where another program took the first row for a header."""
+    getattr(pl.DataFrame({value: ["x"], "kind": ["device"]}), f"write_{suffix}")(tmp_path / f"links.{suffix}")
+    with pytest.raises(hg.InputRefused, match="not look like a header") as caught:
+        hg.check(tmp_path)
+    assert value not in str(caught.value)
 
 
 def test_a_first_row_of_names_is_not_shown(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,6 +16,9 @@ _KEYS_FROM = 1000
 
 MOST_COLUMNS = 10_000
 """Columns of a file, at most; only the declared ones are read."""
+
+LONGEST_NAME = 256
+"""Characters of the name of a column, at most: every name is looked at closely."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +43,34 @@ def csv_head(file: File, separator: str | None, wanted: Collection[str]) -> Head
     headers = {s: _header(file, s, eol) for s in candidates}
     best = max(headers, key=lambda s: (len(set(wanted).intersection(headers[s])), len(headers[s])))
     columns = headers[best]
-    refuse_too_wide(file, len(columns))
+    refuse_too_wide(file, columns)
     if any(re.search("[\0\ud800-\udfff]", name) for name in columns):
         raise InputRefused(f"{file.name}: the header is not UTF-8 text; save the file as UTF-8")
-    twice = sorted({name for name in columns if name and columns.count(name) > 1})
-    if twice:
-        raise InputRefused(f"{file.name}: two columns of the header are called {twice[0]!r}; give each its own name")
+    refuse_twice(file.name, "header", columns)
     return Head(columns, best, eol)
 
 
-def refuse_too_wide(file: File, columns: int) -> None:
-    """Raise InputRefused for a file with more columns than a table can have."""
-    if columns > MOST_COLUMNS:
+def refuse_too_wide(file: File, columns: Collection[str]) -> None:
+    """Raise InputRefused for a file with more columns, or longer names of them, than a table can have."""
+    if len(columns) > MOST_COLUMNS:
         raise InputRefused(
-            f"{file.name}: {columns:,} columns are more than {MOST_COLUMNS:,}; give only those that matter"
+            f"{file.name}: {len(columns):,} columns are more than {MOST_COLUMNS:,}; give only those that matter"
         )
+    if any(len(name) > LONGEST_NAME for name in columns):
+        raise InputRefused(
+            f"{file.name}: the name of a column is longer than {LONGEST_NAME} characters; is this a header?"
+        )
+
+
+def refuse_twice(said: str, of: str, columns: Sequence[str]) -> None:
+    """Raise InputRefused where two columns have one name. Their places are told and not the name, which is a value where
+    the first row was taken for a header. of: what holds the names, in words."""
+    first: dict[str, int] = {}
+    for place, name in enumerate(columns, 1):
+        if name and first.setdefault(name, place) < place:
+            raise InputRefused(
+                f"{said}: columns {first[name]} and {place} of the {of} have the same name; give each its own"
+            )
 
 
 def _header(file: File, separator: str, eol: str) -> tuple[str, ...]:
@@ -82,7 +98,8 @@ def _eol(file: File) -> str:
 
 
 def ndjson_head(file: File) -> Head:
-    """The keys of the first lines of an NDJSON file, in order of appearance. Raises InputRefused for a JSON array."""
+    """The keys of the first lines of an NDJSON file, in order of appearance. Raises InputRefused for a JSON array,
+    and for too many keys."""
     first = next((line for line in read_lines(file) if line.strip()), "")
     if first.lstrip().startswith("["):
         raise InputRefused(f"{file.name}: a JSON array; write one object a line (NDJSON)")
@@ -90,4 +107,5 @@ def ndjson_head(file: File) -> Head:
     for record in islice(json_records(read_lines(file)), _KEYS_FROM):
         if isinstance(record, dict):
             keys.update(dict.fromkeys(record))
+            refuse_too_wide(file, keys)
     return Head(tuple(keys))

@@ -27,8 +27,10 @@ LONGEST_LINE = 1 << 26
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-# Lines after which a quote that is still open is taken for a mistake of its own line.
-_QUOTED_LINES = 10_000
+# Lines after which a quote that is still open is taken for a mistake of its own line; and how many of them once open quotes
+# have cost more looks at lines than so many, and so many a record: each line of a file can open a quote.
+_QUOTED_LINES, _FEW_LINES = 10_000, 10
+_LOOKS, _LOOKS_A_RECORD = 10_000_000, 100
 
 
 def read_lines(file: File, eol: str = "\n") -> Iterator[str]:
@@ -84,26 +86,33 @@ def _zst_lines(path: Path, eol: str) -> Iterator[str]:
 def csv_records(text: Iterator[str], separator: str) -> Iterator[list[str] | str]:
     """The fields of each record, the header first, or one of ROW_FAULTS; blank lines are no records.
 
-    A record may span lines inside quotes. A quote that never closes costs its own line only.
+    A record may span lines inside quotes, together no longer than LONGEST_LINE. A quote that never closes costs its own
+    line only. Work grows with the lines: where quotes stay open again and again, they may span few lines from there on.
     """
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))  # the standard limit refuses long prompts
     waiting: deque[str] = deque()
+    looks = _LOOKS
     while (line := waiting.popleft() if waiting else next(text, None)) is not None:
         plain = line.rstrip("\r\n")
         if not plain:
             continue
+        looks += _LOOKS_A_RECORD
         if '"' not in plain:
             yield plain.split(separator)
             continue
         record = _parsed([line], separator)
-        gathered = [line]
+        gathered, size = [line], len(line)
         while record is None:
             more = waiting.popleft() if waiting else next(text, None)
             if more is not None:
                 gathered.append(more)
-            if more is None or len(gathered) > _QUOTED_LINES:
+                size += len(more)
+            looks -= 1
+            most = _QUOTED_LINES if looks > 0 else _FEW_LINES
+            if more is None or len(gathered) > most or size > LONGEST_LINE:
                 record = BAD_QUOTES
             elif more.count('"') % 2:
+                looks -= len(gathered)
                 record = _parsed(gathered, separator)
         if isinstance(record, str):
             waiting.extendleft(reversed(gathered[1:]))

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from hydragraph.errors import InputRefused
 from hydragraph.loaders.card_columns import refuse_before_writing
 from hydragraph.loaders.databases import look_at
 from hydragraph.loaders.files import Feed, File
+from hydragraph.loaders.heads import refuse_twice
 from hydragraph.loaders.scan import Part, Scratch, columns_of, texts_of
 from hydragraph.loaders.slow import FAULT, ROW
 
@@ -24,9 +24,7 @@ def open_query(feed: Feed, scratch: Scratch) -> Part:
     query = feed.query
     assert query is not None
     reader = look_at(query, None if scratch.in_memory else scratch.folder())
-    twice = sorted({name for name in reader.columns if reader.columns.count(name) > 1})
-    if twice:
-        raise InputRefused(f"{query.name}: two columns of the query are called {twice[0]!r}; give each its own name")
+    refuse_twice(query.name, "query", reader.columns)
     columns = columns_of(feed, list(reader.columns))
     return Part(
         feed,

@@ -16,7 +16,7 @@ from hydragraph.errors import InputRefused
 from hydragraph.loaders.files import Feed, File
 from hydragraph.loaders.heads import Head, csv_head, ndjson_head, refuse_too_wide
 from hydragraph.loaders.slow import FAULT, ROW, rewrite
-from hydragraph.loaders.unpacking import refuse_bomb
+from hydragraph.loaders.unpacking import refuse_bomb, refuse_long_line
 from hydragraph.schema import INPUT
 from hydragraph.unfinished import Temporary, saying_what_to_do
 
@@ -126,15 +126,14 @@ def open_part(feed: Feed, file: File) -> Part:
     try:
         if file.format in ("csv", "ndjson"):
             refuse_bomb(file)
-        if file.format == "csv":
-            return _open_csv(feed, file)
-        if file.format == "ndjson":
-            return _open_ndjson(feed, file)
+            part = _open_csv(feed, file) if file.format == "csv" else _open_ndjson(feed, file)
+            refuse_long_line(file, part.head.eol if part.head else "\n")
+            return part
         raw = _scan_binary(file)
         schema = raw.collect_schema()
     except POLARS_REFUSES:
         raise damaged(file) from None
-    refuse_too_wide(file, len(schema))
+    refuse_too_wide(file, schema.names())
     columns = columns_of(feed, schema.names())
     return Part(
         feed,

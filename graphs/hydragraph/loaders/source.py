@@ -270,11 +270,11 @@ def _check_columns(table: str, feeds: Sequence[Feed], parts: Sequence[Part]) -> 
         if not names:
             continue  # empty files: no rows either
         found = f"the columns found are {_listed(sorted(names))}"
-        if any(p.head for p in mine) and (
-            not all(_is_name(n) for n in names)
-            or any(p.head and p.file.format == "csv" and repeats(p.file, p.head) for p in mine)
+        if not all(_is_name(n) for n in names) or any(
+            p.head and p.file.format == "csv" and repeats(p.file, p.head) for p in mine
         ):
-            found = "its first line does not look like a header"
+            text = any(p.head for p in mine)
+            found = f"{'its first line does' if text else 'the names of its columns do'} not look like a header"
         seen = {c for p in mine for c in p.seen} | set(feed.constant)
         for column, theirs in feed.columns.items():
             if column not in seen:
@@ -330,7 +330,8 @@ def _notes(
 
 def _is_name(text: str) -> bool:
     """Whether a column's name can be one and not a value of a file without a header: any value may be personal data."""
-    return len(text) <= _LONGEST_NAME and text[:1].replace("_", "a").isalpha() and sum(map(str.isdigit, text)) < 4
+    plain = text[:1].replace("_", "a").isalpha() and "@" not in text
+    return plain and len(text) <= _LONGEST_NAME and sum(map(str.isdigit, text)) < 4
 
 
 def _listed(names: Sequence[str]) -> str:

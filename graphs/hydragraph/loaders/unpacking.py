@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from hydragraph.errors import InputRefused
 from hydragraph.loaders.files import File
@@ -18,19 +20,56 @@ large. Of zst only an upper bound is known, which is higher where a writer made 
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BLOCK = 1 << 17  # no block of zst becomes larger
-_AT_ONCE = 1 << 20
+_ZLIB = (b"x\x01", b"x\x9c", b"x\xda")
+_AT_ONCE, _PIECE = 1 << 20, 1 << 16
 
 
 def refuse_bomb(file: File) -> None:
-    """Raise InputRefused for packed text that becomes too large, or holds too long a line. What is damaged is left for those
-    who read it."""
+    """Raise InputRefused for packed text that becomes too large, holds too long a line, or is packed in a way that only
+    polars would notice. What is damaged is left for those who read it."""
     size = file.path.stat().st_size
     with file.path.open("rb") as raw:
         magic = raw.read(4)
-    if magic[:2] == _GZIP and size * 1_032 > HARMLESS:  # deflate makes no more of a byte
+    if magic[:2] in _ZLIB:
+        raise InputRefused(f"{file.name}: packed with zlib; unpack it, or pack it as .gz or .zst")
+    if magic[:2] == _GZIP and size * 1_032 > min(HARMLESS, LONGEST_LINE):  # deflate makes no more of a byte
         _gz(file, max(HARMLESS, MOST_GZ * size))
     elif magic == _ZSTD and _zst(file.path) > max(HARMLESS, MOST_ZST * size):
         raise _refusal(file, MOST_ZST)
+
+
+def refuse_long_line(file: File, eol: str) -> None:
+    """Raise InputRefused for text that holds a line longer than LONGEST_LINE and is not packed. eol: what ends a line.
+
+    A line so long covers one of the stretches of half its length that stand behind each other: of each only so much is read
+    until a line ends.
+    """
+    end, stretch = eol.encode("ascii"), LONGEST_LINE // 2
+    with file.path.open("rb") as raw:
+        magic = raw.read(4)
+        if magic[:2] == _GZIP or magic == _ZSTD:
+            return
+        for start in range(0, file.path.stat().st_size - stretch + 1, stretch):
+            if _until(raw, start, end, stretch) < stretch:
+                continue
+            before = max(start - stretch, 0)
+            raw.seek(before)
+            held = raw.read(start - before)
+            line = len(held) - held.rfind(end) - 1 + stretch + _until(raw, start + stretch, end, stretch)
+            if line > LONGEST_LINE:
+                raise too_long(file)
+
+
+def _until(raw: BinaryIO, start: int, end: bytes, most: int) -> int:
+    """Bytes from `start` to the next end of a line, or to that of the file, at most so many."""
+    raw.seek(start)
+    seen = 0
+    while seen < most and (piece := raw.read(min(_PIECE, most - seen))):
+        found = piece.find(end)
+        if found >= 0:
+            return seen + found
+        seen += len(piece)
+    return seen
 
 
 def _refusal(file: File, times: int) -> InputRefused:
@@ -41,22 +80,19 @@ def _refusal(file: File, times: int) -> InputRefused:
 
 def _gz(file: File, most: int) -> None:
     unpacked = line = 0
-    with file.path.open("rb") as raw:
-        stream = zlib.decompressobj(wbits=31)
-        while packed := stream.unconsumed_tail or stream.unused_data or raw.read(_AT_ONCE):
-            if stream.eof:  # several streams behind each other
-                stream = zlib.decompressobj(wbits=31)
-            try:
-                text = stream.decompress(packed, _AT_ONCE)
-            except zlib.error:
-                return
-            unpacked += len(text)
-            end = text.rfind(b"\n")
-            line = line + len(text) if end < 0 else len(text) - end
-            if unpacked > most:
-                raise _refusal(file, MOST_GZ)
-            if line > LONGEST_LINE:
-                raise too_long(file)
+    try:
+        # by the same reader as `lines`, which takes some files for sound that zlib itself does not
+        with gzip.open(file.path) as stream:
+            while text := stream.read(_AT_ONCE):
+                unpacked += len(text)
+                end = text.rfind(b"\n")
+                line = line + len(text) if end < 0 else len(text) - end
+                if line > LONGEST_LINE:
+                    raise too_long(file)
+                if unpacked > most:
+                    raise _refusal(file, MOST_GZ)
+    except (OSError, EOFError, zlib.error):
+        return
 
 
 def _zst(path: Path) -> int:
