@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from hydragraph import coding
+from hydragraph import coding, links
 from hydragraph.coding import Codes, Sums, argsorted, pair, ranked, summed, unpaired
 from hydragraph.links import read_links
 from hydragraph.loaders import open_source
@@ -125,15 +125,21 @@ def test_small_batches_give_the_same_graph_and_requests(tmp_path: Path, monkeypa
     start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     times = [start + dt.timedelta(minutes=draw.randrange(9999)) for _ in range(rows)]
     declared = pl.DataFrame({"account_id": texts["account_id"], "kind": "device", "value": texts["api_key_id"]})
+    # each account is given many times, and opened when it was first
+    accounts = pl.DataFrame({"account_id": texts["account_id"], "created_at": times, "org_id": texts["api_key_id"]})
     source = source_of(
         tmp_path / "source",
+        accounts=accounts,
         events=pl.DataFrame({"timestamp": times, **texts}),
         links=declared.with_columns(pl.col("value").fill_null("Device 1")),
     )
     graph, requests, limits = read_links(open_source(source), Settings())
     assert requests["requests"].sum() == rows
     assert requests.select("account", "slot").is_unique().all()
+    opened = accounts.group_by("account_id").agg(pl.col("created_at").min()).sort("account_id")
+    assert graph.accounts.select("account_id", "created_at").rows() == opened.rows()
     monkeypatch.setattr(coding, "BATCH", 7)
+    monkeypatch.setattr(links, "BATCH", 7)
     monkeypatch.setattr(coding, "_FEWEST", 10)
     other, again, limits_again = read_links(open_source(source), Settings())
     assert_frame_equal(other.accounts, graph.accounts)

@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hydragraph.bipartite import BipartiteGraph
-from hydragraph.coding import Codes, Sums, batches, pair, ranked, summed, unpaired
+from hydragraph.coding import BATCH, Codes, Sums, argsorted, batches, pair, ranked, summed, unpaired
 from hydragraph.errors import InputRefused
 from hydragraph.identifiers import address_ranges, canonical_kind, normalise
 from hydragraph.known import known_kinds
@@ -165,11 +165,11 @@ class _Events:
 
 def _by_account(account: NDArray[np.uint64], time: NDArray[np.int64]) -> NDArray[np.int64]:
     """The order of accounts, then times. Of two accounts whose numbers begin alike the events may alternate."""
-    in_time = np.argsort(time, kind="stable")  # as most tables are
-    bits = len(time).bit_length()
-    place = account[in_time] >> bits << bits | np.arange(len(time), dtype=np.uint64)
-    place.sort()
-    return np.asarray(in_time[place & (2**bits - 1)])
+    bits = 64 - len(time).bit_length()
+    if (time[1:] >= time[:-1]).all():  # as most tables are
+        return argsorted(account >> (64 - bits), 2**bits - 1)
+    in_time = np.argsort(time)
+    return np.asarray(in_time[argsorted(account[in_time] >> (64 - bits), 2**bits - 1)])
 
 
 def _hashed(texts: pl.Series) -> NDArray[np.uint64]:
@@ -295,14 +295,22 @@ def _with_columns(source: Source, table: str) -> pl.LazyFrame:
 def _given(source: Source, codes: Codes) -> pl.DataFrame:
     """What the accounts table declares, one row an account (by number)."""
     declared = [c for c in INPUT["accounts"].columns if c.name != "account_id"]
+    schema = pl.Schema({"account": _CODE, **{c.name: c.dtype for c in declared}})
     if "accounts" not in source.tables:
-        return pl.DataFrame(schema={"account": _CODE, **{c.name: c.dtype for c in declared}})
-    merged = {c.name: pl.col(c.name).min() if c.name == "created_at" else pl.col(c.name).max() for c in declared}
-    parts = []
+        return schema.to_frame()
+    parts, most = [schema.to_frame()], 0
     for batch in batches(_with_columns(source, "accounts")):
-        coded = batch.with_columns(account=codes.of(batch["account_id"]))
-        parts.append(coded.group_by("account").agg(**merged))
-    return pl.concat(parts).group_by("account").agg(**merged)
+        parts.append(batch.select(codes.of(batch["account_id"]).alias("account"), *list(schema)[1:]))
+        if sum(part.height for part in parts) > 2 * most + BATCH:
+            parts = [_merged(pl.concat(parts))]
+            most = parts[0].height
+    return _merged(pl.concat(parts))
+
+
+def _merged(given: pl.DataFrame) -> pl.DataFrame:
+    if given["account"].is_unique().all():
+        return given
+    return given.group_by("account").agg(pl.col("created_at").min(), pl.exclude("account", "created_at").max())
 
 
 def _accounts(names: pl.Series, place: pl.Series, given: pl.DataFrame, activity: pl.DataFrame) -> pl.DataFrame:
@@ -340,8 +348,8 @@ def _under_each_other(coded: list[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[p
         rows.append(of_kind.with_columns(pl.col("link") + pl.lit(start, _PAIR)))
         start += values.height
     links = pl.concat(rows)
-    # of each kind they are sorted already, and a stable sort merges what is
-    links = links[np.argsort(links["link"].to_numpy(), kind="stable")].rechunk()
+    # of each kind they are sorted already: to sort them by account is enough
+    links = links[argsorted(links["link"].to_numpy() >> 32, 2**32)].rechunk()
     account, identifier = unpaired(links["link"])
     return pl.concat(identifiers), links.select(account=account, identifier=identifier, **{c: c for c in _LINK})
 
