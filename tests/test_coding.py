@@ -77,8 +77,7 @@ def test_a_pair_sorts_as_its_two_numbers_and_comes_apart_again() -> None:
 @pytest.mark.parametrize("largest", [9, 2**62 - 1, 2**64 - 1])
 def test_numbers_are_sorted_whether_or_not_their_positions_fit_beside_them(largest: int) -> None:
     numbers = np.array([7, largest, 0, 7, 3], np.uint64)
-    assert numbers[argsorted(numbers, largest)].tolist() == [0, 3, 7, 7, largest]
-    assert sorted(argsorted(numbers, largest).tolist()) == [0, 1, 2, 3, 4]
+    assert argsorted(numbers, largest).tolist() == [2, 4, 0, 3, 1]
 
 
 def test_rows_of_a_key_are_summed_and_a_null_does_not_count() -> None:
