@@ -50,14 +50,14 @@ class Activity:
     requests: NDArray[np.int64]
     accounts: int
 
-    def hours(self, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    def hours(self, wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Requests by hour of day (UTC) of the `wanted` accounts (sorted codes), shape (wanted, 24)."""
         row = np.full(self.accounts, -1, np.int64)
         row[wanted] = np.arange(len(wanted))
         keep = row[self.account] >= 0
         cell = row[self.account[keep]] * 24 + self.slot[keep] % _DAY // _HOUR
         table = np.bincount(cell, weights=self.requests[keep], minlength=24 * len(wanted))
-        return table.astype(np.int64).reshape(-1, 24)
+        return table.astype(np.int32).reshape(-1, 24)
 
     @cached_property
     def begins(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

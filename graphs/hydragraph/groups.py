@@ -198,12 +198,12 @@ def guests(
     among the users. A link without a count is one request. Ranges known to be shared are places like others.
     """
     links, out, lot = graph.links, np.full(len(label), -1, np.int64), np.zeros(len(label), np.int64)
-    account, identifier = (links[c].to_numpy().astype(np.int64) for c in ("account", "identifier"))
     codes = [k for k, name in enumerate(graph.kinds) if name in _KINDS]
+    at = np.flatnonzero(np.isin(graph.kind_code, codes)[links["identifier"].to_numpy()] & ~graph.passing)
+    account, identifier = (links[c].to_numpy()[at].astype(np.int64) for c in ("account", "identifier"))
     kind, count = graph.kind_code[identifier], int(label.max(initial=-1)) + 1
-    of_kind = np.isin(kind, codes) & ~graph.passing
     host = np.where(free, -1, label)
-    inside = of_kind & (host[account] >= 0)
+    inside = host[account] >= 0
     place, members = np.unique(identifier[inside] * count + host[account[inside]], return_counts=True)
     users = graph.degree[place // max(count, 1)]
     keep = (members >= HOSTS) & (members >= _HOST_SHARE * users)
@@ -211,17 +211,17 @@ def guests(
     if not len(place):
         return out, lot
     # each link of a free account to such an identifier, once for each cluster that is host there
-    at = np.flatnonzero(of_kind & free[account])
+    theirs = np.flatnonzero(free[account])
     v, cluster = np.divmod(place, count)
-    low, high = (np.searchsorted(v, identifier[at], side) for side in ("left", "right"))
-    row, used = np.repeat(at, high - low), spread(low, high - low)
+    low, high = (np.searchsorted(v, identifier[theirs], side) for side in ("left", "right"))
+    row, used = np.repeat(theirs, high - low), spread(low, high - low)
     pairs, of = np.unique(account[row] * count + cluster[used], return_inverse=True)
     number = np.bincount(of, minlength=len(pairs))
     own = np.bincount(of, weights=held[used], minlength=len(pairs)) > 0
     who, cluster = np.divmod(pairs, count)
-    uses, share = np.maximum(links["count"].fill_null(1).to_numpy(), 1), np.zeros(len(pairs), np.int64)
+    uses, share = np.maximum(links["count"].fill_null(1).to_numpy()[at], 1), np.zeros(len(pairs), np.int64)
     for k in codes:
-        this, all_of = kind[row] == k, np.flatnonzero(of_kind & (kind == k))
+        this, all_of = kind[row] == k, np.flatnonzero(kind == k)
         there = np.bincount(of[this], weights=uses[row[this]], minlength=len(pairs))
         total = np.bincount(account[all_of], weights=uses[all_of], minlength=len(label))[who]
         share = np.maximum(share, np.rint(there / np.maximum(total, 1) * _WHOLE).astype(np.int64))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,17 +12,19 @@ from hydragraph.signals.view import HOURS, View
 
 _QUIET = 6
 _ENOUGH = 48
+_PART = 65_536
+"""Accounts worked out at a time, so that there is little more in memory than the hours themselves."""
 
 
-def quiet_share(hours: NDArray[np.int64]) -> NDArray[np.float64]:
+def quiet_share(hours: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """Share of requests in the quietest six hours in a row, times four: 1 is flat; NaN below 48 requests.
 
     hours: requests by hour of day, shape (accounts, 24). The figure does not depend on the time zone: it looks for the
     quiet stretch wherever it lies.
     """
-    total = hours.sum(axis=1)
     around = np.concatenate([hours, hours[:, : _QUIET - 1]], axis=1)
     windows = np.lib.stride_tricks.sliding_window_view(around, _QUIET, axis=1).sum(axis=2)
+    total = hours.sum(axis=1)
     share = windows.min(axis=1) * (HOURS / _QUIET) / np.maximum(total, 1)
     return np.where(total >= _ENOUGH, share, np.nan)
 
@@ -29,7 +33,9 @@ def _round_the_clock(view: View) -> Measured | None:
     if not view.hours.any():
         return None
     figure = np.full(view.graph.accounts.height, np.nan)
-    figure[view.hours_of] = quiet_share(view.hours)
+    for low in range(0, len(view.hours), _PART):
+        part = slice(low, low + _PART)
+        figure[view.hours_of[part]] = quiet_share(view.hours[part])
     others = figure[view.clusters.label < 0]
     baseline = float(np.nanmean(others)) if np.isfinite(others).any() else float("nan")
     return Measured(view.per_cluster(figure), baseline)

@@ -28,11 +28,11 @@ class Use:
     """
 
     cluster: NDArray[np.int64]
-    account: NDArray[np.int64]
-    identifier: NDArray[np.int64]
-    kind: NDArray[np.int64]
-    inside: NDArray[np.int64]
-    users: NDArray[np.int64]
+    account: NDArray[np.int32]
+    identifier: NDArray[np.int32]
+    kind: NDArray[np.int8]
+    inside: NDArray[np.int32]
+    users: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class View:
     graph: BipartiteGraph
     evidence: Evidence
     clusters: Clusters
-    hours: NDArray[np.int64]
+    hours: NDArray[np.int32]
     hours_of: NDArray[np.int64]
     begins: tuple[NDArray[np.int64], NDArray[np.int64]]
     limits: Limits = field(default_factory=no_limits)
@@ -68,18 +68,16 @@ class View:
     def use(self) -> Use:
         """Links of cluster members."""
         keep = self.graph.links_of(np.flatnonzero(self.clusters.label >= 0))
-        account = self.graph.links["account"].to_numpy()[keep].astype(np.int64)
+        account, identifier = (self.graph.links[c].to_numpy()[keep].astype(np.int32) for c in ("account", "identifier"))
         cluster = self.clusters.label[account]
-        identifier = self.graph.links["identifier"].to_numpy()[keep].astype(np.int64)
-        key = identifier * max(self.count, 1) + cluster
+        key = identifier * np.int64(max(self.count, 1)) + cluster
         order = np.argsort(key)
         start = np.flatnonzero(changes(key[order]))
-        number = np.diff(np.append(start, len(key)))
-        inside = np.empty(len(key), np.int64)
+        number = np.diff(np.append(start, len(key))).astype(np.int32)
+        inside = np.empty(len(key), np.int32)
         inside[order] = np.repeat(number, number)
-        return Use(
-            cluster, account, identifier, self.graph.kind_code[identifier], inside, self.graph.degree[identifier]
-        )
+        kind, users = self.graph.kind_code.astype(np.int8), self.graph.degree.astype(np.int32)
+        return Use(cluster, account, identifier, kind[identifier], inside, users[identifier])
 
     @cached_property
     def holds(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
