@@ -251,6 +251,66 @@ def test_errors_of_polars_are_known_by_their_words(code: int) -> None:
     assert not_writable(pl.exceptions.ComputeError("something else"), "case") is None
 
 
+def test_a_disk_that_is_full_at_the_end_of_a_table(tmp_path: Path) -> None:
+    """Where the last bytes of a Parquet file find no room polars says something else."""
+    import resource
+
+    frame, path = pl.DataFrame({f"column {i}": [i] for i in range(300)}), tmp_path / "x.parquet"
+    frame.write_parquet(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    said = set()
+    for most in range(0, path.stat().st_size, 500):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+        try:
+            with pytest.raises((pl.exceptions.PolarsError, OSError)) as caught:
+                frame.write_parquet(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        said.add(str(not_writable(caught.value, "case")))
+    assert {one.partition(";")[2] for one in said} == {
+        " nothing was changed: make room, or choose an output on another disk, and run again"
+    }
+
+
+@pytest.mark.parametrize("command", [["decide", "case", "c", "--as", "innocent"], ["keygen", "key"],
+                                     ["evaluate", "case", "in", "-o", "figures"]])  # fmt: skip
+def test_what_writes_little_says_what_to_do_as_well(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    labels = pl.DataFrame({"account_id": ["acct-1", "lone-1"], "label": [1, 0]})
+    labels.write_parquet(machine.folder / "truth.parquet")
+    places = {"case": machine.case, "in": machine.folder / "truth.parquet", "key": machine.folder / "key",
+              "figures": machine.folder / "figures"}  # fmt: skip
+    real, mkdir = os.open, Path.mkdir
+
+    def full(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if str(path).startswith(str(machine.folder)) and flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, flags, *rest, **more)
+
+    def no_folder(path: Path, *rest: Any, **more: Any) -> None:
+        if path.name == "figures":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        mkdir(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", full)
+    monkeypatch.setattr(Path, "mkdir", no_folder)
+    done = CliRunner().invoke(cli, [str(places.get(word, word)) for word in command])
+    assert (done.exit_code, done.stderr) == (
+        1, "hydragraph: the disk is full; nothing was changed: make room, or choose an output on another disk, and run"
+        " again\n",
+    )  # fmt: skip
+    assert content(machine.case) == machine.old
+
+
+def test_a_disk_itself_is_no_output(machine: Machine, small_disk: Path) -> None:
+    """As `-v disk:/out` makes it in a container: said before anything is read."""
+    stages: list[str] = []
+    with pytest.raises(hg.CaseExists, match="a disk of its own, which cannot be replaced; name a folder inside it"):
+        analyze(machine.other, small_disk, progress=stages.append)
+    assert stages == []
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="nobody tells how much memory there is")
 def test_memory_that_runs_out(machine: Machine) -> None:
     """Where memory ends the process may end as well; the case does not."""
@@ -402,7 +462,7 @@ def test_only_what_dead_processes_left_for_this_place_is_cleared(tmp_path: Path)
     gone.wait()
     mine = [f".building-case-{gone.pid}-ab", f".building-case-{gone.pid}-ab-old"]
     others = [
-        f".building-case-{os.getpid()}-ab", f".building-case-2-{gone.pid}-ab", f".writing-case-{gone.pid}-ab",
+        f".building-case-{os.getppid()}-ab", f".building-case-2-{gone.pid}-ab", f".writing-case-{gone.pid}-ab",
         f".building-case-{gone.pid}x-ab", "case",
     ]  # fmt: skip
     for name in mine + others:

@@ -412,7 +412,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     left = tmp_path / f".hydragraph-building-case-{dead.pid}-abc"
     left.mkdir()
     (left / "links.parquet").write_bytes(b"half")
-    busy = tmp_path / f".hydragraph-building-case-{os.getpid()}-abc"
+    busy = tmp_path / f".hydragraph-building-case-{os.getppid()}-abc"
     busy.mkdir()
     other = tmp_path / f".hydragraph-building-case2-{dead.pid}-abc"
     other.mkdir()

@@ -95,6 +95,28 @@ def test_what_a_killed_writer_left_is_no_decision(tmp_path: Path, cut: int) -> N
     assert (tmp_path / FILE).read_bytes() == first.line + second.line
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+@pytest.mark.parametrize("held", [None, "", '{"no": "decision"}', "somebody's text\n"])
+def test_a_link_in_a_case_leads_to_no_other_file(tmp_path: Path, held: str | None) -> None:
+    """Somebody else's case: what its decisions would be added to, or cut off at, is a file of the reader."""
+    case, elsewhere = make_case(tmp_path / "case"), tmp_path / "elsewhere"
+    if held is not None:
+        elsewhere.write_text(held)
+    (case.path / FILE).symlink_to(elsewhere)
+    for attempt in (lambda: hg.decide(case, "c-one", "confirmed"), lambda: add_decisions(case.path, [decision()])):
+        with pytest.raises(hg.NotACase, match=f"{FILE} is no ordinary file"):
+            attempt()
+    assert (elsewhere.read_text() if elsewhere.exists() else None) == held
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_pipe_in_a_case_is_not_waited_for(tmp_path: Path) -> None:
+    case = make_case(tmp_path / "case")
+    os.mkfifo(case.path / FILE)
+    with pytest.raises(hg.NotACase, match=f"{FILE} is no ordinary file"):
+        read_decisions(case.path)
+
+
 def test_a_last_line_without_its_end_counts(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(decision("A").line.rstrip())
     assert read_decisions(tmp_path) == (decision("A"),)

@@ -111,6 +111,8 @@ def test_a_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SECRET_OF_CASES")
     with pytest.raises(hg.InputRefused, match="SECRET_OF_CASES is not set"):
         read_key("env:SECRET_OF_CASES")
+    with pytest.raises(hg.InputRefused, match="the environment variable named is not set"):
+        read_key(f"env:{SECRET.hex()}")
 
 
 @pytest.mark.parametrize(

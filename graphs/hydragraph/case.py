@@ -23,7 +23,7 @@ from hydragraph.lineage import Regrowth, last_known
 from hydragraph.schema import INPUT, OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.stability import holding_sentence
-from hydragraph.stored import lacking, read_stored
+from hydragraph.stored import lacking, read_manifest, read_stored
 from hydragraph.takedown import Chokepoints, Plan, cut_cluster, plan_cluster
 from hydragraph.unfinished import beside, saying_what_to_do, take_back, take_place
 
@@ -380,10 +380,9 @@ def open_case(path: str | Path) -> Case:
     what a table holds can be read is found out when it is.
     """
     path = Path(path)
-    try:
-        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise NotACase(f"not a case: the folder has no readable {MANIFEST}; `hydragraph analyze` makes one") from error
+    manifest = read_manifest(path / MANIFEST)
+    if manifest is None:
+        raise NotACase(f"not a case: the folder has no readable {MANIFEST}; `hydragraph analyze` makes one")
     if lacks := lacking(path):
         raise NotACase(f"an incomplete case, or one of an older version: {lacks}; analyse the source again")
     return Case(path=path, manifest=manifest)
@@ -451,6 +450,8 @@ def refuse_to_replace(out: Path, *, force: bool) -> None:
     which a rename would take from under the user's feet."""
     if out.resolve() == Path.cwd():
         raise CaseExists("the output folder is the current folder; name a folder inside it or elsewhere")
+    if out.resolve().is_mount():
+        raise CaseExists("the output folder is a disk of its own, which cannot be replaced; name a folder inside it")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     # other programs call their files manifest.json too, and accounts.parquet may be somebody's source

@@ -6,6 +6,7 @@ import datetime as dt
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -15,6 +16,7 @@ import polars as pl
 
 from hydragraph.errors import NotACase
 from hydragraph.schema import REVIEW_STATES, TIME
+from hydragraph.unfinished import NO_LINK, saying_what_to_do
 
 FILE = "decisions.ndjson"
 
@@ -46,18 +48,28 @@ class Decision:
 def read_decisions(folder: Path) -> tuple[Decision, ...]:
     """The decisions of the case in `folder`, oldest first. What a killed writer left of a line at the end is none.
 
-    Raises NotACase when any other line cannot be read: a decision must not get lost unseen.
+    Raises NotACase when any other line cannot be read: a decision must not get lost unseen; and for what is no ordinary
+    file, as a link, which may lead to somebody's file outside the case.
     """
-    try:
-        *lines, rest = (folder / FILE).read_bytes().split(b"\n")
-    except FileNotFoundError:
+    if not _is_there(folder / FILE):
         return ()
+    *lines, rest = (folder / FILE).read_bytes().split(b"\n")
     found = [_parsed(line) for line in lines]
     for number, decision in enumerate(found, 1):
         if decision is None:
             raise NotACase(f"{FILE}, line {number} cannot be read as a decision; mend it or take the line out")
     last = _parsed(rest) if rest else None
     return tuple(d for d in [*found, last] if d is not None)
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        mode = file.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if not stat.S_ISREG(mode):
+        raise NotACase(f"{FILE} is no ordinary file; put the decisions themselves there, or take it out")
+    return True
 
 
 def _parsed(line: bytes) -> Decision | None:
@@ -80,13 +92,19 @@ def add_decisions(folder: Path, decisions: Iterable[Decision]) -> None:
     lines = b"".join(d.line for d in decisions)
     if not lines:
         return
-    file = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    _is_there(folder / FILE)
+    with saying_what_to_do(folder / FILE):
+        _add(folder / FILE, lines)
+
+
+def _add(path: Path, lines: bytes) -> None:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | NO_LINK, 0o666)
     try:
         with suppress(ImportError):  # not on Windows
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
-        held = (folder / FILE).read_bytes()
+        held = path.read_bytes()
         rest = held[held.rfind(b"\n") + 1 :]
         if rest and _parsed(rest) is None:
             held = held[: len(held) - len(rest)]

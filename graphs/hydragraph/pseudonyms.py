@@ -18,6 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from hydragraph.errors import CaseExists, InputRefused
+from hydragraph.unfinished import saying_what_to_do
 
 KEY_BYTES = 32
 ACCOUNT = "account"
@@ -53,7 +54,8 @@ def read_key(place: str | Path | Key) -> Key:
         name = str(place).removeprefix(_FROM_ENVIRONMENT)
         text = os.environ.get(name)
         if not text:
-            raise InputRefused(f"key: the environment variable {name} is not set")
+            shown = "named" if re.fullmatch("[0-9a-fA-F]{32,}", name.strip()) else name  # the key itself, by mistake
+            raise InputRefused(f"key: the environment variable {shown} is not set")
         return _parsed(text)
     try:
         with Path(place).open("rb") as file:
@@ -76,20 +78,22 @@ def _parsed(text: str) -> Key:
 
 
 def make_key(path: str | Path) -> Key:
-    """A new random key in a new file that only its owner can read. Raises CaseExists for a file that is there already."""
+    """A new random key in a new file that only its owner can read. Raises CaseExists for a file that is there already, and
+    NotWritable where there is no room or no permission."""
     key = Key(secrets.token_bytes(KEY_BYTES))
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise CaseExists("a file of this name is there already; a key is never replaced") from None
-    try:
-        with os.fdopen(file, "w", encoding="ascii") as out:
-            out.write(key.secret.hex() + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-    except BaseException:
-        Path(path).unlink(missing_ok=True)
-        raise
+    with saying_what_to_do(Path(path)):
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise CaseExists("a file of this name is there already; a key is never replaced") from None
+        try:
+            with os.fdopen(file, "w", encoding="ascii") as out:
+                out.write(key.secret.hex() + "\n")
+                out.flush()
+                os.fsync(out.fileno())
+        except BaseException:
+            Path(path).unlink(missing_ok=True)
+            raise
     return key
 
 

@@ -30,6 +30,9 @@ _OLD = "-old"
 _YOUNG = 60.0
 """Seconds for which a temporary folder without a lock is left alone: it may be about to get one."""
 
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""Flag to open a file that is no link."""
+
 FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota of the disk is used up",
@@ -41,7 +44,12 @@ CLOSED = {
     errno.EPERM: "permission denied",
     errno.ENOTDIR: "a part of its path is no folder",
     errno.ENAMETOOLONG: "its name is too long",
+    errno.EBUSY: "it is in use, or a disk of its own",
+    errno.ELOOP: "a link stands where no link is followed",
+    errno.EISDIR: "a folder stands in the place of a file",
 }
+_CUT_OFF = "transport error"
+"""What polars says, and nothing else, where the disk is full at the end of a Parquet file."""
 
 
 @contextmanager
@@ -65,7 +73,9 @@ def alone(place: Path) -> Iterator[None]:
 
 def _locked(lock: Path) -> int:
     while True:
-        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if lock.is_symlink():  # none of ours: who follows it makes a file wherever it leads
+            lock.unlink(missing_ok=True)
+        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | NO_LINK, 0o666)
         try:
             if not _try_lock(file):
                 raise BeingWritten("another run is writing this output; wait until it is done, or choose another place")
@@ -109,7 +119,9 @@ def not_writable(error: BaseException, output: str) -> NotWritable | None:
     polars tells the reason in words only."""
     code: int = getattr(error, "errno", None) or 0
     if not code:
-        code = next((c for c in (*FULL, *CLOSED) if os.strerror(c).lower() in str(error).lower()), 0)
+        said = str(error).lower()
+        code = next((c for c in (*FULL, *CLOSED) if os.strerror(c).lower() in said), 0)
+        code = errno.ENOSPC if not code and _CUT_OFF in said else code
     why = FULL.get(code) or CLOSED.get(code)
     if why is None:
         return None
@@ -143,7 +155,13 @@ def beside(place: Path, purpose: str) -> Path:
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
-    return place.with_name(f".{purpose}-{place.name}-{os.getpid()}-{os.urandom(4).hex()}")
+    new = place.with_name(f".{purpose}-{place.name}-{os.getpid()}-{os.urandom(4).hex()}")
+    _made_here.add(new.name)
+    return new
+
+
+_made_here: set[str] = set()
+"""Names that this process gave: in a container every run may have the same number."""
 
 
 def dead(place: Path, purpose: str) -> list[Path]:
@@ -151,7 +169,11 @@ def dead(place: Path, purpose: str) -> list[Path]:
     head = f".{purpose}-{place.name}-"
     made = re.compile(rf"{re.escape(head)}([0-9]+)-[^-]+(?:-old)?")  # and not of a place whose name only begins alike
     there = sorted(place.parent.glob(f"{glob.escape(head)}*"))
-    return [path for path in there if (of := made.fullmatch(path.name)) and not alive(int(of[1]))]
+    return [path for path in there if (of := made.fullmatch(path.name)) and not _in_work(path.name, int(of[1]))]
+
+
+def _in_work(name: str, process: int) -> bool:
+    return name.removesuffix(_OLD) in _made_here if process == os.getpid() else alive(process)
 
 
 def take_place(new: Path, place: Path, keep: Callable[[Path, Path], None] | None = None) -> None:

@@ -12,9 +12,9 @@ def write_whole(path: str | Path, data: bytes) -> Path:
 
     Raises NotWritable where there is no room or no permission."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = beside(path, "hydragraph-part")
     with saying_what_to_do(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = beside(path, "hydragraph-part")
         try:
             new.write_bytes(data)
             take_place(new, path)
