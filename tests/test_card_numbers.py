@@ -302,12 +302,56 @@ def test_constraints_and_allow_lists_hold_none(tmp_path: Path) -> None:
     assert not (tmp_path / "case").exists()
 
 
-@pytest.mark.parametrize("between", ["\u200b", "\u00ad", "\ufeff"])
-def test_invisible_characters_hide_nothing(tmp_path: Path, between: str) -> None:
-    cards = [between.join(card) for card in (VISA, MASTER, AMEX)]
-    wide = ["".join(chr(ord(d) + 0xFEE0) for d in card) for card in (VISA, MASTER, AMEX)]
-    for i, values in enumerate((cards, wide)):
-        links = pl.DataFrame({"account_id": ["a", "b", "c"], "kind": ["wallet"] * 3, "value": values})
-        with pytest.raises(hg.InputRefused, match=r"^wallet: column value holds 3 values that look like card numbers"):
-            hg.analyze(source_of(tmp_path / f"in-{i}", links=links), tmp_path / "case")
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "invisible characters": "\u200b".join,
+    "soft hyphens": "\u00ad".join,
+    "a byte order mark": "\ufeff".join,
+    "digits of another width": lambda card: "".join(chr(ord(d) + 0xFEE0) for d in card),
+    "mathematical digits": lambda card: "".join(chr(0x1D7CE + int(d)) for d in card),
+    "Arabic digits": lambda card: "".join(chr(0x660 + int(d)) for d in card),
+    "dots": lambda card: f"{card[:4]}.{card[4:8]}.{card[8:]}",
+    "long dashes": lambda card: f"{card[:4]}\u2013{card[4:8]}\u2013{card[8:]}",
+    "dashes that do not break": lambda card: f"{card[:4]}\u2011{card[4:8]}\u2011{card[8:]}",
+    "blanks that do not break": lambda card: f"{card[:4]}\u00a0{card[4:8]}\u00a0{card[8:]}",
+    "tabs": lambda card: f"{card[:4]}\t{card[4:8]}\t{card[8:]}",
+    "two blanks": lambda card: f"{card[:4]}  {card[4:8]}  {card[8:]}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", DISGUISES)
+@pytest.mark.parametrize("column", ["value", "kind", "account_id", "org_id", "close_reason", "channel"])
+def test_invisible_characters_hide_nothing(tmp_path: Path, how: str, column: str) -> None:
+    cards = [DISGUISES[how](card) for card in (VISA, MASTER, AMEX)]
+    accounts = pl.DataFrame({"account_id": ["a", "b", "c"], "closed_at": ["2026-01-01"] * 3})
+    links = pl.DataFrame({"account_id": ["a", "b", "c"], "kind": ["wallet"] * 3, "value": ["w"] * 3})
+    hidden = pl.Series(column, cards)
+    if column in INPUT["links"].names:
+        links = links.with_columns(hidden)
+    if column not in ("value", "kind"):
+        accounts = accounts.with_columns(hidden)
+    source = source_of(tmp_path / "in", accounts=accounts, links=links)
+    with pytest.raises(hg.InputRefused, match=rf"column {column} holds 3 values that look like card numbers") as caught:
+        hg.analyze(source, tmp_path / "case")
+    assert not any(card in str(caught.value) for card in (*cards, VISA, MASTER, AMEX))
     assert not (tmp_path / "case").exists()
+
+
+def test_watching_refuses_them_too(tmp_path: Path) -> None:
+    wide = [DISGUISES["digits of another width"](card) for card in (VISA, MASTER, AMEX)]
+    links = pl.DataFrame({"account_id": ["a", "b", "c"], "kind": ["wallet"] * 3, "value": ["w"] * 3})
+    hg.analyze(source_of(tmp_path / "in", links=links), tmp_path / "case")
+    newer = source_of(tmp_path / "newer", links=links.with_columns(pl.Series("value", wide)))
+    with pytest.raises(hg.InputRefused, match="column value holds 3 values that look like card numbers"):
+        hg.watch(tmp_path / "case", newer)
+
+
+def test_address_ranges_and_numeric_ids_with_dots_are_no_disguise(tmp_path: Path) -> None:
+    """45.100.100.1/32 has 13 digits and begins as a Visa number does."""
+    rows = [(f"a{i}", "ip", f"45.{100 + i % 100}.{100 + i // 100}.150") for i in range(3_000)]
+    rows += [(f"a{i}", "serial", f"4000.1234.{1000 + i}.{7 * i % 9000 + 1000}") for i in range(3_000)]
+    links = pl.DataFrame(rows, schema=["account_id", "kind", "value"], orient="row")
+    settings = hg.Settings(ipv4_prefix=32)
+    assert (
+        hg.analyze(source_of(tmp_path / "in", links=links), tmp_path / "case", settings=settings).accounts.height
+        == 3_000
+    )

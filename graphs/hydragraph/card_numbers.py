@@ -8,6 +8,8 @@ as a whole: card numbers are nearly all of what has their shape, numeric ids at 
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 
 import polars as pl
@@ -39,6 +41,9 @@ _PREFIX = {length: "|".join(p for p, of in _ISSUERS if length in of) for length 
 
 # As printed on cards: 4-4-4-4, 4-4-4-4-3, 4-6-5 and 4-6-4. No other number is written so.
 _PRINTED = r"^\s*[0-9]{4}(?:(?:[ -][0-9]{4}){3}(?:[ -][0-9]{3})?|[ -][0-9]{6}[ -][0-9]{4,5})\s*$"
+
+_DISGUISED = r"^[\p{Nd}\s\p{Pd}\p{Cf}\p{Cc}._]{13,}$"
+"""Digits of any script and width, with blanks, dashes, dots and invisible characters between them."""
 
 MOST_BY_CHANCE = 2
 """So many texts that look like card numbers are no sign of a column of them, if it holds much else; see `Found`."""
@@ -98,6 +103,21 @@ def _is_card(digits: pl.Series) -> pl.Series:
         doubled = 2 * digit
         total += digit if place % 2 else doubled - 9 * (doubled > 9).cast(pl.Int32)
     return issued & (total % 10 == 0)
+
+
+def undisguised(texts: pl.Series) -> pl.Series:
+    """Those texts that are nothing but digits and what may stand between them, as plain digits and hyphens; the others are
+    left out."""
+    found = texts.filter(texts.str.contains(_DISGUISED).fill_null(False))
+    return pl.Series(texts.name, [_plain(text) for text in found], dtype=pl.String)
+
+
+def _plain(text: str) -> str:
+    digits = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
+    seen = "".join(
+        c for c in digits if unicodedata.category(c) != "Cf" and (c.isspace() or unicodedata.category(c) != "Cc")
+    )
+    return re.sub("[^0-9]+", "-", seen).strip("-")
 
 
 def judge(texts: pl.Series, values: int | None = None) -> Found:

@@ -155,7 +155,7 @@ def _analyze(
             graph, requests, limits = read_links(opened, settings)
             graph, never = not_yet_closed(graph)
         opened = opened.without_tables()
-        refuse_hidden_card_numbers(graph.identifiers)
+        refuse_hidden_card_numbers(graph.accounts, graph.identifiers)
         if key is None:
             graph, left = set_aside(graph, known.allowed, settings)
         else:

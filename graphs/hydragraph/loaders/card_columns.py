@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from hydragraph.card_numbers import MAYBE, MOST_BY_CHANCE, SHAPE, Found, judge, looks_like_card
+from hydragraph.card_numbers import MAYBE, MOST_BY_CHANCE, SHAPE, Found, judge, looks_like_card, undisguised
 from hydragraph.errors import InputRefused
-from hydragraph.identifiers import KINDS, canonical_kind
+from hydragraph.identifiers import IP_RANGE, KINDS, canonical_kind
 from hydragraph.loaders.columns import Reading, value_of
 from hydragraph.loaders.lines import csv_records, json_records, read_lines
 from hydragraph.schema import INPUT
@@ -192,13 +192,24 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def refuse_hidden_card_numbers(identifiers: pl.DataFrame) -> None:
-    """Raise InputRefused if normalised identifiers of a kind are card numbers that the raw texts hid, with invisible
-    characters between the digits, or with digits of another width."""
-    for (kind,), of_kind in sorted(identifiers.group_by("kind"), key=lambda g: str(g[0])):
-        found = judge(of_kind["value"], of_kind.height)
+def refuse_hidden_card_numbers(accounts: pl.DataFrame, identifiers: pl.DataFrame) -> None:
+    """Raise InputRefused if accounts or normalised identifiers hold card numbers that the raw texts hid: with invisible
+    characters, dots or other dashes between the digits, or with digits of another width or script.
+
+    accounts, identifiers: as links.read_links gives them. Address ranges are none.
+    """
+    texts = [("accounts", name, accounts[name]) for name in ("account_id", "org_id", "close_reason", "channel")]
+    texts.append(("links", "kind", identifiers["kind"]))
+    kinds = identifiers.filter(pl.col("kind") != IP_RANGE).group_by("kind")
+    texts += sorted(((str(kind), "value", of_kind["value"]) for (kind,), of_kind in kinds), key=lambda text: text[0])
+    for table, column, values in texts:
+        bare = undisguised(values)
+        if bare.is_empty():
+            continue
+        found = judge(bare, values.n_unique())
         if found.refused:
-            raise refusal(str(kind), "value", found, None)
+            plain = table in INPUT or table in KINDS
+            raise refusal(table if plain else "links", column, found, None)
 
 
 def refusal(table: str, column: str, found: Found, kind: str | None) -> InputRefused:
