@@ -100,7 +100,7 @@ def reasons() -> str:
     of_values = (
         columns.NO_VALUE, columns.NOT_TIME, columns.FAR_TIME, columns.NOT_COUNT, columns.NOT_ADDRESS, LEADING_ZERO,
         SEVERAL, BAD_PREFIX, BAD_PORT, columns.DECIMAL, columns.NOT_PLAIN, columns.WRONG_TYPE, columns.NOT_UTF8,
-        columns.NUL, columns.TOO_LONG, card_columns.CARD,
+        columns.NUL, columns.TOO_LONG, columns.LONG_KIND, card_columns.CARD,
     )  # fmt: skip
     rows = [("a value", reason) for reason in of_values] + [("the whole row", r) for r in lines.ROW_FAULTS]
     return table(("what cannot be read", "reason given"), rows)

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 import hydragraph as hg
 from case_contract import breaks
-from hydragraph.loaders import heads, unpacking
+from hydragraph.loaders import checking, heads, unpacking
 from hydragraph.loaders.checking import MOST_SPELLINGS
-from hydragraph.loaders.columns import LONGEST_TEXT, TOO_LONG
+from hydragraph.loaders.columns import LONG_KIND, LONGEST_KIND, LONGEST_TEXT, TOO_LONG
 from hydragraph.loaders.files import File
 from hydragraph.loaders.lines import LONGEST_LINE, NOT_JSON
 from hydragraph.loaders.mapping import read_mapping
@@ -184,7 +184,7 @@ def test_long_values_cost_their_rows(tmp_path: Path) -> None:
     for source in (source_of(tmp_path / "1", links=frame), source_of(tmp_path / "2", links=frame.write_csv())):
         found = hg.check(source, settings=Settings(max_rejects=1))
         assert [(row, column, why) for _, _, row, column, why in found.rejects.iter_rows()] == [
-            (3, "value", TOO_LONG), (4, "account_id", TOO_LONG), (5, "kind", TOO_LONG), (6, "value", TOO_LONG),
+            (3, "value", TOO_LONG), (4, "account_id", TOO_LONG), (5, "kind", LONG_KIND), (6, "value", TOO_LONG),
         ]  # fmt: skip
     assert f"{LONGEST_TEXT:,}" in TOO_LONG
 
@@ -194,6 +194,22 @@ def test_long_texts_in_columns_that_are_not_read_do_no_harm(tmp_path: Path) -> N
         {"account_id": ["a", "b"], "kind": ["device"] * 2, "value": ["d"] * 2, "prompt": ["x" * 10**6] * 2}
     )
     assert hg.check(source_of(tmp_path / "1", links=frame.write_csv())).rejects.is_empty()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_long_kinds_cost_their_rows_and_are_not_taken_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(checking, "refused_word", lambda name: asked.append(name))
+    kinds = ["k" * LONGEST_KIND, "k" * (LONGEST_KIND + 1), "\u00e4" * 129]
+    frame = pl.DataFrame({"account_id": ["a", "b", "c"], "kind": kinds, "value": ["d"] * 3})
+    (tmp_path / "in").mkdir()
+    getattr(frame, f"write_{suffix}")(tmp_path / "in" / f"links.{suffix}")
+    found = hg.check(tmp_path / "in", settings=Settings(max_rejects=1))
+    assert found.rejects.select("row", "column", "reason").rows() == [(2, "kind", LONG_KIND), (3, "kind", LONG_KIND)]
+    assert set(asked) == {kinds[0]}
+    assert f"{LONGEST_KIND}" in LONG_KIND
 
 
 def test_many_kinds_are_refused_before_each_is_looked_at(tmp_path: Path) -> None:
@@ -271,6 +287,9 @@ READERS: dict[str, Callable[[Path], object]] = {
     ("text", "said"),
     [
         (f"[links]\nx = {deep(100_000)}", "nested too deeply"),
+        (f"[{'a.' * 200_000}a]", "nested too deeply"),
+        ("a . 'b' . " * 50_000 + "c = 1", "nested too deeply"),
+        ('"a".' * 200_000 + "c = 1", "nested too deeply"),
         ("x = '" + "y" * LONGEST + "'", "larger than 1 MiB; is this the right file?"),
         ("[links", "not TOML: see its end"),
         ("a =\nb = 1", "not TOML: see line 1, column 4"),
@@ -284,6 +303,35 @@ def test_toml_files_are_bounded(tmp_path: Path, what: str, text: str, said: str)
     with pytest.raises(hg.InputRefused, match=f"^{what}: (?:{said})") as caught:
         READERS[what](path)
     assert "secret" not in str(caught.value)
+
+
+def test_prose_is_no_deep_key(tmp_path: Path) -> None:
+    (tmp_path / "blanks.toml").write_text('ground = "' + "One rule. See 3.1.4 of the terms, v2.0. " * 500 + '"\n')
+    assert READERS["the file of blanks"](tmp_path / "blanks.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[links]]\nfiles = ["links.csv"]\n' * 1_001, "more than 1,000 sections"),
+        (
+            '[links]\ndatabase = "x.db"\nquery = "select ' + "a" * 65_530 + '"\n',
+            "query: string should have at most 65536",
+        ),
+        ('[links]\ncolumns = { value = "' + "a" * 257 + '" }\n', "columns.value: string should have at most 256"),
+        ('[links]\nconstant = { kind = "' + "a" * 257 + '" }\n', "constant.kind: string should have at most 256"),
+        ('[links]\nfiles = ["' + "a" * 4_097 + '"]\n', "files: string should have at most 4096"),
+        *[
+            (f'[links]\nfiles = ["{pattern}"]\n', "is no pattern for files")
+            for pattern in (".", "a**b", "**/**/**/links.csv", "**/" * 1_300 + "links.csv")
+        ],
+    ],
+)
+def test_mapping_files_are_bounded(tmp_path: Path, text: str, said: str) -> None:
+    source = source_of(tmp_path / "in", links="account_id,kind,value\na,device,d\nb,device,d")
+    (tmp_path / "map.toml").write_text(text)
+    with pytest.raises(hg.InputRefused, match=said):
+        hg.check(source, mapping=tmp_path / "map.toml")
 
 
 def test_a_mapping_of_many_entries_and_globs_that_go_in_circles(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The files of a case as they are stored: what one lacks to be of this version, the manifest, and a table's rows as a frame.
+"""The tables of a case as they are stored: what a file lacks to be one of this version, and its rows as a frame.
 
 Somebody else may have made them: what the rest of the library relies on is looked at here.
 """

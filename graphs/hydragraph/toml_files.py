@@ -12,6 +12,8 @@ from hydragraph.errors import InputRefused
 LONGEST = 1 << 20
 """Bytes of such a file, at most."""
 
+_DEEP_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""", re.ASCII)
+
 
 def read_toml(path: str | Path, what: str) -> dict[str, Any]:
     """The content of a TOML file. what: as it is called in messages.
@@ -27,7 +29,10 @@ def read_toml(path: str | Path, what: str) -> dict[str, Any]:
     if len(raw) > LONGEST:
         raise InputRefused(f"{what}: larger than {LONGEST >> 20} MiB; is this the right file?")
     try:
-        return tomllib.loads(raw.decode("utf-8-sig"))
+        text = raw.decode("utf-8-sig")
+        if _DEEP_KEY.search(text):  # the parser takes hours for one of a hundred thousand parts
+            raise InputRefused(f"{what}: nested too deeply")
+        return tomllib.loads(text)
     except RecursionError:
         raise InputRefused(f"{what}: nested too deeply") from None
     except UnicodeDecodeError:

@@ -13,6 +13,7 @@ from hydragraph.identifiers import IP_RANGE, address_ranges, canonical_kind
 from hydragraph.loaders.card_columns import CARD, Place, Suspected, few_card_numbers, may_be_cards, may_hold
 from hydragraph.loaders.columns import (
     BLANK,
+    LONGEST_KIND,
     NO_VALUE,
     NOT_ADDRESS,
     Reading,
@@ -173,6 +174,7 @@ def learn(surveys: Iterable[Survey], known: Known, settings: Settings) -> Known:
         )
     odd = pl.concat([s.odd for s in surveys]).unique().sort() if surveys else pl.Series(dtype=pl.String)
     unreadable = odd.filter(address_ranges(odd, settings)["reason"].is_not_null()) if len(odd) else odd
+    kinds = [k for k in kinds if len(k.encode()) <= LONGEST_KIND]  # rows with others are not read
     refused = [k for k in kinds if refused_word(k)]
     return Known(
         unreadable=tuple(unreadable),

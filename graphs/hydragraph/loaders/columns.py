@@ -15,6 +15,9 @@ NO_VALUE = "no value"
 NUL = "a NUL byte"
 TOO_LONG = "a text of more than 4,096 bytes"
 LONGEST_TEXT = 4_096
+LONG_KIND = "a kind of more than 256 bytes"
+LONGEST_KIND = 256
+"""Bytes of the name of a kind, at most: each is taken apart into words."""
 NOT_UTF8 = "bytes that are not UTF-8"
 NOT_PLAIN = "a nested value or true/false where plain text is needed"
 DECIMAL = "a decimal number where an identifier is needed"
@@ -50,8 +53,8 @@ class Reading:
     value: from the raw column to the declared type; says nothing where a fault holds. faults: (reason, condition)
     pairs, the first that holds counts; conditions are never null and speak of the raw column and of `value_of(name)`,
     which holds the value. blank: texts of the value that are to be null, None if there can be none. doubt: holds
-    wherever a fault but TOO_LONG, a blank or what may be a card number does, and is found more quickly; None where there
-    is no quicker way. long: holds where TOO_LONG does.
+    wherever a fault but `long`, a blank or what may be a card number does, and is found more quickly; None where there
+    is no quicker way. long: holds where TOO_LONG or LONG_KIND does.
     """
 
     name: str
@@ -98,9 +101,10 @@ def _text(column: Column, dtype: pl.DataType, *, required: bool, marked: bool) -
     free = isinstance(dtype, (pl.String, pl.Binary, pl.Categorical, pl.Enum))
     if marked:
         faults += [(reason, value.eq(mark).fill_null(False)) for mark, reason in MARKS.items()]
-    long = (value.str.len_bytes() > LONGEST_TEXT).fill_null(False)
+    most, too_long = (LONGEST_KIND, LONG_KIND) if column.name == "kind" else (LONGEST_TEXT, TOO_LONG)
+    long = (value.str.len_bytes() > most).fill_null(False)
     if free:
-        faults += [(NUL, value.str.contains("\0", literal=True).fill_null(False)), (TOO_LONG, long)]
+        faults += [(NUL, value.str.contains("\0", literal=True).fill_null(False)), (too_long, long)]
     pattern = _PLACEHOLDER if required and column.name == "account_id" else BLANK
     quick = isinstance(dtype, pl.String) and not marked
     doubt = value.str.contains(rf"\x00|{pattern}|{MAYBE}").fill_null(required) if quick else None

@@ -36,6 +36,9 @@ FORMATS: dict[str, Format] = {
 PACKED = (".gz", ".zst")
 """Compression on top of csv and ndjson; the other formats compress by themselves."""
 
+MOST_DEPTHS = 2
+"""How often `**` may stand in one pattern."""
+
 BESIDE = frozenset({"truth", "world"})
 """Files that a synthetic world has beside its tables: never read with them, and not worth a note."""
 
@@ -269,7 +272,7 @@ def _matching(patterns: Sequence[str], table: str, tops: Sequence[_Found], roots
                 matched += _file_or_parts(top.path, top.name, table)
         for root in roots:
             inside = root.resolve()
-            for path in sorted(root.glob(pattern)):
+            for path in _globbed(root, pattern, table):
                 name = _shown(path.relative_to(root).as_posix())
                 if any(part.startswith((".", "_")) for part in path.relative_to(root).parts):
                     continue
@@ -280,6 +283,20 @@ def _matching(patterns: Sequence[str], table: str, tops: Sequence[_Found], roots
             raise InputRefused(f"mapping file: [{table}] files: nothing in the source matches {pattern!r}")
         found.update((f.path, f) for f in matched)
     return tuple(sorted(found.values()))
+
+
+def _globbed(root: Path, pattern: str, table: str) -> list[Path]:
+    """What a pattern matches in a folder, sorted. Raises InputRefused for what is no pattern, or one that searches the
+    folder over and over."""
+    try:
+        if pattern.count("**") > MOST_DEPTHS:
+            raise ValueError
+        return sorted(root.glob(pattern))
+    except (ValueError, IndexError, NotImplementedError, RecursionError):
+        raise InputRefused(
+            f"mapping file: [{table}] files: {pattern!r} is no pattern for files; ** stands for folders of any depth, by"
+            f" itself and at most {MOST_DEPTHS} times"
+        ) from None
 
 
 def _file_or_parts(path: Path, name: str, table: str) -> list[File]:

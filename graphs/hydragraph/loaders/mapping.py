@@ -50,7 +50,12 @@ from hydragraph.naming import refused_word
 from hydragraph.schema import EVIDENCE_KINDS, INPUT
 from hydragraph.toml_files import read_toml
 
-_Text = Annotated[str, Field(min_length=1)]
+MOST_SECTIONS = 1_000
+"""Sections of a mapping file, at most: each is a scan of its own."""
+
+_Text = Annotated[str, Field(min_length=1, max_length=4_096)]
+_Name = Annotated[str, Field(max_length=256)]
+_Query = Annotated[str, Field(min_length=1, max_length=65_536)]
 _POSTGRESQL = re.compile(r"postgres(?:ql)?://")
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 _NAMES = re.compile(r"\w+\b(?!\s*\()")  # what stands before a bracket is a function: age(), timezone()
@@ -65,10 +70,10 @@ class Entry(BaseModel):
     files: Annotated[list[_Text], Field(min_length=1)] | None = None
     database: _Text | None = Field(default=None, repr=False)
     database_env: _Text | None = None
-    query: _Text | None = Field(default=None, repr=False)
+    query: _Query | None = Field(default=None, repr=False)
     delta: _Text | None = None
-    columns: dict[str, str] = {}
-    constant: dict[str, str] = {}
+    columns: dict[str, _Name] = {}
+    constant: dict[str, _Name] = {}
     separator: Annotated[str, Field(min_length=1, max_length=1, pattern=r"^[\t -!#-~]$")] | None = None
 
     def query_in(self, folder: Path, table: str, label: str) -> Query | None:
@@ -115,6 +120,8 @@ def read_mapping(path: str | Path) -> dict[str, list[Entry]]:
         if table in mapping:
             raise InputRefused(f"mapping file: two sections speak of {table}; write [[{table}]] before each")
         mapping[table] = _entries(section, name)
+        if sum(map(len, mapping.values())) > MOST_SECTIONS:
+            raise InputRefused(f"mapping file: more than {MOST_SECTIONS:,} sections; name several files in one")
         for entry in mapping[table]:
             _check(entry, table)
     return mapping
