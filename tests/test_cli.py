@@ -322,3 +322,22 @@ def test_warnings_of_libraries_are_not_shown_to_users(empty_case: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment(), timeout=60)
     assert (done.returncode, done.stderr.decode()) == (0, "no clusters\n")
+
+
+def test_what_libraries_write_past_python_is_not_shown_to_users(empty_case: Path) -> None:
+    """polars tells on stderr where it stopped, in lines of its own, and may quote what it stopped at."""
+    code = (
+        "import os, sys, hydragraph, hydragraph_cli.main as m\n"
+        "real = hydragraph.open_case\n"
+        "def noisy(path):\n"
+        "    os.write(2, b'panicked at acct-secret')\n"
+        "    return real(path)\n"
+        "hydragraph.open_case = noisy\n"
+        f"sys.argv = ['hydragraph', 'clusters', {str(empty_case)!r}]\n"
+        "m.main()"
+    )
+    for options, said in ((), "no clusters\n"), (("-W", "default"), "panicked at acct-secretno clusters\n"):
+        done = subprocess.run(
+            [sys.executable, *options, "-c", code], capture_output=True, env=environment(), timeout=60
+        )
+        assert (done.returncode, done.stderr.decode()) == (0, said)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -15,7 +17,7 @@ import click
 from hydragraph import __version__
 from hydragraph.errors import HydragraphError, InputRefused
 from hydragraph_cli.options import talk_options
-from hydragraph_cli.talk import Talk
+from hydragraph_cli.talk import Talk, discard
 
 FAILED, REFUSED, INTERRUPTED = 1, 3, 130
 
@@ -142,7 +144,17 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line. Warnings of libraries are for developers: shown only with `python -W`."""
+    """Run the command line. Warnings of libraries, and what they write past Python, are for developers: shown only with
+    `python -W`."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+        _keep_stderr()
     cli.main(prog_name="hydragraph")
+
+
+def _keep_stderr() -> None:
+    """Let nobody but Python write to stderr: polars says there where a damaged file stopped it, and perhaps what did."""
+    with suppress(OSError, ValueError, AttributeError):  # closed
+        own = os.dup(sys.stderr.fileno())
+        discard(sys.stderr)
+        sys.stderr = open(own, "w", 1, sys.stderr.encoding, "backslashreplace")  # noqa: PTH123, SIM115 -- as long as Python
