@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import hydragraph as hg
-from hydragraph.unfinished import alone, beside
+from hydragraph.unfinished import alone, beside, dead
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no locks")
+
+
+def test_only_what_dead_processes_left_for_this_place_is_cleared(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine = [f".building-case-{gone.pid}-ab", f".building-case-{gone.pid}-ab-old"]
+    others = [
+        f".building-case-{os.getppid()}-ab", f".building-case-2-{gone.pid}-ab", f".writing-case-{gone.pid}-ab",
+        f".building-case-{gone.pid}x-ab", "case",
+    ]  # fmt: skip
+    for name in mine + others:
+        (tmp_path / name).mkdir()
+    assert [p.name for p in dead(tmp_path / "case", "building")] == mine
+    beside(tmp_path / "case", "building")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(others)
 
 
 def test_what_a_dead_run_of_the_same_number_left_is_cleared(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ def _stamp(path: Path) -> tuple[int, ...]:
         state = path.stat()
     except OSError:
         return ()
-    return state.st_size, state.st_mtime_ns, state.st_ino, state.st_dev
+    # the last is the system's own: nobody can set it back
+    return state.st_size, state.st_mtime_ns, state.st_ino, state.st_dev, state.st_ctime_ns
 
 
 def refuse_changed(stamps: Stamps) -> None:
