@@ -55,7 +55,7 @@ def test_a_manifest_without_end_is_none(tmp_path: Path) -> None:
         ("accounts", "closed_at", pl.lit(-(2**63) + 1).cast(pl.Datetime("us", "UTC")), False),
         ("links", "kind", pl.lit(None, pl.String), False),
         ("links", "value", pl.lit(None, pl.String), False),
-        ("clusters", "size", pl.lit(None, pl.Int64), False),
+        ("clusters", "assessment", pl.lit(None, pl.String), False),
         ("accounts", "account_id", pl.lit(None, pl.String), False),
         ("links", "bits", pl.lit(float("nan")), True),
         ("links", "bits", pl.lit(float("-inf")), True),

@@ -26,7 +26,7 @@ _FIRST, _LAST = (
 )
 _NEVER_NULL = {
     "accounts": ("account_id",),
-    "clusters": ("cluster_id", "assessment", "explanation", "size"),
+    "clusters": ("cluster_id", "assessment"),
     "signals": ("cluster_id", "signal"),
     "links": ("account_id", "kind", "value", "accounts"),
     "ties": ("account_a", "account_b"),
