@@ -355,6 +355,8 @@ def test_visible_by_example(text: str, shown: str) -> None:
         *((f"{start}x", f"'{start}x") for start in "=+-@\t\r\n\x00＝＋－＠"),
         ("=", "'="),
         ("'=1", "''=1"),
+        *((f"{before}=1", f"'{before}=1") for before in (" ", "\u00a0", "\u200b", "\ufeff", "\u202e", " ' ")),
+        (" a=1", " a=1"),
         ("'quoted'", "'quoted'"),
         ("a=1", "a=1"),
         ("", ""),
@@ -367,13 +369,13 @@ def test_safe_csv_by_example(text: str | None, safe: str | None) -> None:
     assert safe_csv(frame).rows() == [(safe, -1.5)]
 
 
-@given(st.lists(st.none() | file_text | st.text("'=+-@\t\r\n\x00＝a", max_size=4)))
+@given(st.lists(st.none() | file_text | st.text("'=+-@\t\r\n\x00＝a \u200b", max_size=4)))
 def test_safe_csv_can_be_turned_back(values: list[str | None]) -> None:
     frame = pl.DataFrame({"text": values}, schema={"text": pl.String})
     safe = safe_csv(frame)
 
     assert restore_csv(safe).equals(frame)
-    assert not any(v and v[0] in "=+-@\t\r\n\x00＝＋－＠" for v in safe["text"])
+    assert not any(v and v.lstrip(" \u200b\ufeff")[:1] in tuple("=+-@\t\r\n\x00＝＋－＠") for v in safe["text"])
 
 
 def test_numbers_that_are_not_finite_become_missing() -> None:

@@ -294,6 +294,7 @@ def timeline(path: Path) -> list[dict[str, Any]]:
     text = path.read_text("utf-8")
     events = [json.loads(line) for line in text.split("\n")[:-1]]
     assert text == "" or text.endswith("\n")
+    assert text.splitlines() == text.split("\n")[:-1]  # nothing else ends a line, for whatever reader
     types: dict[str, set[str]] = {}
     for event in events:
         assert all(isinstance(event[name], str) and event[name] for name in ("message", "datetime", "timestamp_desc"))

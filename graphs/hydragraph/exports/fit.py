@@ -17,9 +17,10 @@ import polars as pl
 _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]|\\(?=u)")
 _ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 
-# What spreadsheets take for the start of a formula or skip before one, and the full-width forms of = + - @. Quotes
-# before it count as part of it, so that text which starts with a quote of its own is told apart on the way back.
-_FORMULA = "'*[=+\\-@\t\r\n\x00\uff1d\uff0b\uff0d\uff20]"
+# What spreadsheets take for the start of a formula or skip before one, and the full-width forms of = + - @; behind blanks
+# and invisible characters as well, which some programs take off. Quotes before it count as part of it, so that text which
+# starts with a quote of its own is told apart on the way back.
+_FORMULA = "['\\s\\p{Cf}]*[=+\\-@\t\r\n\x00\uff1d\uff0b\uff0d\uff20]"
 
 
 def visible(text: str) -> str:
@@ -70,7 +71,8 @@ def safe_csv(frame: pl.DataFrame) -> pl.DataFrame:
     """`frame` with `'` before each text that a spreadsheet could take for a formula.
 
     That is text which starts with = + - @, tab, carriage return, line feed, NUL or a full-width = + - @, after any
-    number of `'`. Only text columns change: a negative number stays a number. `restore_csv` is the way back.
+    number of `'`, blanks and invisible characters. Only text columns change: a negative number stays a number.
+    `restore_csv` is the way back.
     """
     return _replace_text(frame, f"^({_FORMULA})", "'$1")
 

@@ -22,6 +22,7 @@ it. In messages, characters that cannot be seen are written out; in the other me
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ EVENTS = {
 }
 """What happens -> what it happens to. Events of one moment stand in this order."""
 
+# Some readers part lines at these as well; all of them stand in text only.
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 _FIRST = ("message", "datetime", "timestamp", "timestamp_desc", "data_type")
 
 
@@ -55,7 +58,8 @@ def write(content: Content, path: Path) -> None:
         for row in _events(content).iter_rows(named=True):
             row["message"] = _message(row)
             held = {name: row[name] for name in _FIRST} | {n: v for n, v in row.items() if v is not None}
-            out.write(json.dumps(held, ensure_ascii=False, allow_nan=False) + "\n")
+            line = json.dumps(held, ensure_ascii=False, allow_nan=False)
+            out.write(_LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", line) + "\n")
 
 
 def _events(content: Content) -> pl.DataFrame:
