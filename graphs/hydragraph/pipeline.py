@@ -43,7 +43,7 @@ from hydragraph.lineage import find_lineage, lineage_table
 from hydragraph.links import not_yet_closed, read_links
 from hydragraph.loaders import Source, open_source
 from hydragraph.loaders.card_columns import refuse_hidden_card_numbers
-from hydragraph.memory import peak_memory, reset_peak
+from hydragraph.memory import peak_memory, release_memory, reset_peak
 from hydragraph.pseudonyms import Key, read_key
 from hydragraph.review import Reviewed, foreseen, heed, refuse_to_lose_decisions, without_evidence
 from hydragraph.schema import OUTPUT, REVIEW_STATES
@@ -162,6 +162,7 @@ def _analyze(
             graph, known, left = hide(graph, known, key, settings)
         graph, confirmed, cleared = foreseen(graph, before)
         pairs, unknown = coded_pairs(graph, known.pairs, confirmed)
+    release_memory()
     with stages.stage("evidence"):
         evidence = weigh(graph, settings)
     # what chance gives depends on no later step: it is worked out on the second core meanwhile
@@ -175,6 +176,7 @@ def _analyze(
         ties = find_ties(graph, evidence, activity)
     with stages.stage("clusters"):
         clusters = find_clusters(graph, evidence, ties, activity, pairs)
+    release_memory()  # the next stage holds most, while chance is worked out
     with stages.stage("groups"):
         groups = find_groups(graph, evidence, clusters, activity, settings, pairs)
         clusters = groups.clusters
