@@ -109,7 +109,8 @@ def undisguised(texts: pl.Series) -> pl.Series:
     """Those texts that are nothing but digits and what may stand between them, as plain digits and hyphens; the others are
     left out."""
     found = texts.filter(texts.str.contains(_DISGUISED).fill_null(False))
-    return pl.Series(texts.name, [_plain(text) for text in found], dtype=pl.String)
+    odd = (~found.str.contains("^[0-9]*$")).arg_true()  # numeric ids are as they should be
+    return found.clone().scatter(odd, pl.Series([_plain(text) for text in found.gather(odd)], dtype=pl.String))
 
 
 def _plain(text: str) -> str:
