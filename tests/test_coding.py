@@ -146,3 +146,33 @@ def test_small_batches_give_the_same_graph_and_requests(tmp_path: Path, monkeypa
     assert_frame_equal(other.links, graph.links)
     assert_frame_equal(again, requests)
     assert_frame_equal(limits_again, limits)
+
+
+def test_accounts_that_the_sort_cannot_tell_apart_are_not_mixed_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events of a batch are sorted by the beginnings of numbers: where these are all alike, accounts alternate."""
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    events = pl.DataFrame(
+        {
+            "timestamp": [start + dt.timedelta(minutes=m) for m in (9, 0, 3, 1, 2, 4)],
+            "account_id": ["a", "b", "a", "a", "b", "a"],
+            "api_key_id": ["k", "k", "l", "k", None, "k"],
+            "status": [200, 429, 429, 200, 200, 429],
+        }
+    )
+    source = source_of(tmp_path / "source", events=events)
+
+    def numbered(texts: pl.Series) -> object:
+        return texts.rank("dense").fill_null(0).cast(pl.UInt64).to_numpy()
+
+    for hashed in (links._hashed, numbered):
+        monkeypatch.setattr(links, "_hashed", hashed)
+        graph, requests, limits = read_links(open_source(source), Settings())
+        found = graph.links.select("account", "identifier", "count", pl.col("first_seen", "last_seen").dt.minute())
+        assert found.rows() == [(0, 0, 3, 1, 9), (0, 1, 1, 3, 3), (1, 0, 1, 0, 0)]
+        assert graph.accounts.select("account_id", "events", "limited").rows() == [("a", 4, 2), ("b", 2, 1)]
+        slot = int(start.timestamp()) // 300
+        # when in the slot, in hundredths of a second
+        assert requests.rows() == [(0, slot, 3, 6_000), (0, slot + 1, 1, 24_000), (1, slot, 2, 0)]
+        assert limits.rows() == [(0, slot, 2, 18_000), (1, slot, 1, 0)]

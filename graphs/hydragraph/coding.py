@@ -155,4 +155,5 @@ class Sums:
 
 def batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     """The rows of a frame, some at a time, in no order."""
-    yield from frame.collect_batches(chunk_size=BATCH, maintain_order=False, engine="streaming")
+    found = frame.collect_batches(chunk_size=BATCH, maintain_order=False, engine="streaming")
+    yield from (batch for batch in found if batch.height)
