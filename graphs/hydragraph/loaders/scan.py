@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from hydragraph.errors import InputRefused
+from hydragraph.loaders.arrow_lengths import lengths_fit
 from hydragraph.loaders.files import Feed, File
 from hydragraph.loaders.heads import Head, csv_head, ndjson_head, refuse_too_wide
 from hydragraph.loaders.slow import FAULT, ROW, rewrite
@@ -238,6 +239,8 @@ def _open_ndjson(feed: Feed, file: File) -> Part:
 def _scan_binary(file: File) -> pl.LazyFrame:
     if file.format == "parquet":
         return pl.scan_parquet(file.path, glob=False, hive_partitioning=False)
+    if not lengths_fit(file.path):
+        raise damaged(file)
     with file.path.open("rb") as raw:
         stream = raw.read(6) != b"ARROW1"
     # The stream format cannot be scanned: such a file is held in memory.
