@@ -95,7 +95,7 @@ def _blocks(raw: BinaryIO, size: int) -> list[int]:
 
 
 def _message(raw: BinaryIO, at: int, size: int) -> int:
-    """Where the message that begins `at` ends; 0 for the mark of the end. Raises ValueError for a length that cannot be true."""
+    """Where the message that begins `at` ends; 0 for the mark of the end. Raises ValueError where a length does not fit."""
     if not 0 <= at <= size - 8:
         raise ValueError
     raw.seek(at)
