@@ -250,6 +250,13 @@ def cluster_of(graph: BipartiteGraph, clusters: Clusters) -> set[str]:
     return {n[0] for n, c in zip(names, found.label.tolist(), strict=True) if c == 0}
 
 
+def cluster_of_first(graph: BipartiteGraph, label: list[int]) -> set[str]:
+    """First letters of the members of cluster 0 once guests came to the clusters."""
+    joined = groups._with_guests(graph, weigh(graph, Settings()), no_clusters(graph, label), silent(graph), None)
+    names = graph.accounts["account_id"].to_list()
+    return {n[0] for n, c in zip(names, joined.label.tolist(), strict=True) if c == 0}
+
+
 @pytest.mark.parametrize(("host", "score", "members"), [(0.9, 0.9, {"a", "g"}), (0.9, 0.89, {"a"}), (0.89, 0.9, {"a"})])
 def test_guests_who_look_coordinated_are_attached_to_a_host_that_does(
     host: float, score: float, members: set[str], monkeypatch: pytest.MonkeyPatch
@@ -272,6 +279,15 @@ def test_those_who_do_four_fifths_of_their_work_there_are_a_lot_of_their_own(mon
     assert asked[:2] == [[HOSTS], [6, 6]]
 
 
+def test_those_who_have_company_of_their_own_are_a_lot_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring, alone, of_two, partners = people("a", HOSTS), people("g", 6), people("h", 6), people("p", 6)
+    graph = graph_of({(RANGE, v): [*ring, *alone, *of_two] for v in ("v", "w")} | {(RANGE, "home"): partners})
+    label = [0] * HOSTS + [-1] * 6 + [*range(1, 7)] * 2
+    asked = scored_in_turn(monkeypatch, [1.0], [0.95, 0.0])
+    assert cluster_of_first(graph, label) == {"a", "g"}
+    assert asked[:2] == [[HOSTS], [6, 6]]
+
+
 @pytest.mark.parametrize(("number", "members"), [(12, {"a", "g"}), (13, {"a"})])
 def test_a_cluster_takes_three_guests_for_two_members(
     number: int, members: set[str], monkeypatch: pytest.MonkeyPatch
@@ -282,49 +298,43 @@ def test_a_cluster_takes_three_guests_for_two_members(
     assert cluster_of(graph, no_clusters(graph, [0] * HOSTS + [-1] * number)) == members
 
 
-def test_guests_that_belong_apart_stay_away_and_those_of_small_clusters_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph, _ = ring_and_guests()
+def test_guests_that_belong_apart_stay_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, clusters = ring_and_guests()
     names = graph.accounts["account_id"].to_list()
-    a0, g0 = names.index("a0"), names.index("g0")
-    clusters = no_clusters(graph, [0 if n[0] == "a" else 1 if n in ("g1", "g2") else -1 for n in names])
     monkeypatch.setattr(groups, "_scores", lambda *_: (np.array([1.0]), np.full(3, 1 / 3)))
-    apart = Pairs(np.full(len(names), -1), np.array([a0]), np.array([g0]))
+    apart = Pairs(np.full(len(names), -1), np.array([names.index("a0")]), np.array([names.index("g0")]))
     joined = groups._with_guests(graph, weigh(graph, Settings()), clusters, silent(graph), apart)
     assert joined.label.tolist() == [0 if n[0] == "a" or (n[0] == "g" and n != "g0") else -1 for n in names]
 
 
-@pytest.mark.parametrize(
-    ("of_one", "apart", "where"), [("n0", None, 0), ("n0 n1", None, 1), ("g1 n0 n1", None, 0), ("n0", "n0", 1)]
-)
-def test_a_small_cluster_goes_whole_if_half_of_it_are_guests(
-    of_one: str, apart: str | None, where: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("company", "known", "stay"), [
+    ("gp", "", set()), ("gpq", "", set("012345")), ("ghpq", "", set()), ("gp", "p0 apart from a0", {"0"}),
+    ("gp", "p0 with q0", {"0"}),
+])  # fmt: skip
+def test_small_clusters_go_whole_if_half_of_them_are_guests(
+    company: str, known: str, stay: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # g0 is of a small cluster with neighbours, who are no guests; one of them may have to stay away from a0
-    graph, _ = ring_and_guests()
+    # g and h are guests of a, p and q work elsewhere; one of each letter in `company` is a small cluster
+    ring, guests_there, elsewhere = (
+        people("a", HOSTS),
+        [*people("g", 6), *people("h", 6)],
+        [*people("p", 6), *people("q", 6)],
+    )
+    graph = graph_of({(RANGE, v): [*ring, *guests_there] for v in ("v", "w")} | {(RANGE, "home"): elsewhere})
     names = graph.accounts["account_id"].to_list()
-    small = {"g0", *of_one.split()}
-    clusters = no_clusters(graph, [0 if n[0] == "a" else 1 if n in small else -1 for n in names])
-    monkeypatch.setattr(groups, "_scores", lambda *_: (np.array([1.0]), np.full(3, 1 / 3)))
-    pairs = apart and Pairs(
-        np.full(len(names), -1), *(np.array([names.index(n)]) for n in sorted(["a0", apart]))
-    )  # fmt: skip
-    joined = groups._with_guests(graph, weigh(graph, Settings()), clusters, silent(graph), pairs or None)
-    label = dict(zip(names, joined.label.tolist(), strict=True))
-    assert {label[n] for n in small} == {where}
-    assert label["g5"] == 0
-
-
-def test_a_small_cluster_that_must_be_with_others_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph, _ = ring_and_guests()
-    names = graph.accounts["account_id"].to_list()
-    clusters = no_clusters(graph, [0 if n[0] == "a" else 1 if n in ("g0", "n0") else -1 for n in names])
-    monkeypatch.setattr(groups, "_scores", lambda *_: (np.array([1.0]), np.full(3, 1 / 3)))
-    together = np.array([0 if n in ("n0", "n1") else -1 for n in names])
-    pairs = Pairs(together, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    small = {f"{letter}{i}" for letter in company for i in range(6)}
+    clusters = no_clusters(graph, [0 if n[0] == "a" else 1 + int(n[1]) if n in small else -1 for n in names])
+    monkeypatch.setattr(groups, "_scores", lambda *args: (np.ones(int(args[3].max()) + 1), np.full(3, 1 / 3)))
+    none, together = np.zeros(0, np.int64), np.full(len(names), -1)
+    pairs = None
+    if "apart" in known:
+        pairs = Pairs(together, np.array([names.index("a0")]), np.array([names.index("p0")]))
+    if "with" in known:
+        together[[names.index("p0"), names.index("q0")]] = 0
+        pairs = Pairs(together, none, none)
     joined = groups._with_guests(graph, weigh(graph, Settings()), clusters, silent(graph), pairs)
-    assert {n: c for n, c in zip(names, joined.label.tolist(), strict=True) if n in ("g0", "g1", "n0")} == {
-        "g0": 1, "g1": 0, "n0": 1,
-    }  # fmt: skip
+    went = {n for n, c in zip(names, joined.label.tolist(), strict=True) if c == 0}
+    assert went & small == {n for n in small if n[1] not in stay}
 
 
 def test_a_guest_leaves_its_small_core_and_the_numbers_stay_in_order() -> None:

@@ -81,11 +81,12 @@ def find_groups(
     """Add to the clusters their guests who look coordinated, and the groups that do.
 
     Guests (`guests`) of clusters that by themselves score at least 0.9 are measured by the signals and weighed by the
-    hypotheses, those of one cluster and lot together and without it. A lot of at least 6 is attached when it scores at
-    least 0.9, too, and all that are attached to a cluster at a time are no more than three for two of its members: among
-    many customers of a proxy service a few of the ring would carry the rest. That is repeated while any are attached, at
-    most 4 times: a cluster that has become whole holds more of its places. Their own bits are 0. A small cluster is
-    attached whole when at least half of its members are, and else not at all.
+    hypotheses, those of one cluster and lot together and without it, members of small clusters apart from the others:
+    they may be households of customers of the same proxy service. A lot of at least 6 is attached when it scores at least
+    0.9, too, and all that are attached to a cluster at a time are no more than three for two of its members: among many
+    customers of a proxy service a few of the ring would carry the rest. That is repeated while any are attached, at most
+    4 times: a cluster that has become whole holds more of its places. Their own bits are 0. A small cluster is attached
+    whole when at least half of its members are, and else not at all.
 
     Groups are formed of accounts outside clusters of more than 5: those of one stronghold (`strongholds`), and of the
     others those broad ones that share a pool of ranges (blocks.py). Each is measured by the signals and weighed by the
@@ -146,7 +147,8 @@ def _with_guests(
         found, _ = _scores(graph, evidence, activity, host, None)
         is_host = np.zeros(int(label.max()) + 1, bool)
         is_host[label[(host >= 0) & (found >= COORDINATED_AT)[host]]] = True
-        lot = np.where((of >= 0) & is_host[of], 3 * of + kind_of, -1)
+        # those who have company of their own, as in a household, are judged apart
+        lot = np.where((of >= 0) & is_host[of], 2 * (3 * of + kind_of) + (label >= 0), -1)
         lot = renumber(np.where(in_small(lot, SMALLEST_GROUP - 1), -1, lot))
         if lot.max(initial=-1) < 0:
             break
