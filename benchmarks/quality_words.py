@@ -78,8 +78,8 @@ REASONS = """## Why it falls short, and what was tried
 - A group that is half a ring and half honest customers of the proxy service it uses is judged as one. Rings that were made
   hard on purpose, with nothing in common but two exits of a VPN and with every other account banned, took a third as many of
   its customers with them; where 60 of 90 ring accounts had nothing but six exits in common and 150 customers used four of
-  these each, two of three such groups were accused with four fifths of the customers. What such accounts do one by one (hours,
-  bans, number of ranges and requests) was tried as a sieve and let nearly all of them through.
+  these each, two of three such groups were accused with four fifths of the customers. What such accounts do one by one
+  (hours, bans, number of ranges and requests) was tried as a sieve and let nearly all of them through.
 - Rings whose members share nothing but a hoster's ranges, or one application's templates, are found as groups, and few of
   them are told from offices, campuses and customers of one tool. Rings of fewer than six of that kind are not looked for.
 - A ring that is cut into small pieces with a card each and no common time or range looks like as many households and firms.
