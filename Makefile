@@ -43,7 +43,7 @@ sbom: $(VENV)/.dev  ## write sbom.json, the software bill of materials (CycloneD
 bench-smearing: $(VENV)/.dev  ## measure how many smearing accounts it takes until innocent ones are accused
 	$(BIN)/python benchmarks/smearing.py
 
-bench: $(VENV)/.dev  ## measure time, memory and growth and write docs/performance.md; a quarter of an hour
+bench: $(VENV)/.peers  ## measure time, memory and growth and write docs/performance.md; a quarter of an hour
 	$(BIN)/python benchmarks/speed.py $(if $(SIZES),--sizes $(SIZES))
 
 bench-quality: $(VENV)/.dev  ## measure detection on made-up worlds and write docs/quality.md; half an hour
@@ -62,6 +62,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing hydragraph and its development tools into $(VENV); the first time takes a minute."
 	$(PIP) --editable ".[dev]"
 	@touch $@ $(VENV)/.run
+
+# what is measured beside hydragraph by `make bench`, and nothing else uses; igraph is under the GPL: whoever wants it installs it
+$(VENV)/.peers: $(VENV)/.dev
+	$(PIP) pandas scikit-network
+	@touch $@
 
 $(BIN)/python:
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' 2>/dev/null \
