@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 
 import hydragraph as hg
+from hydragraph.schema import ASSESSMENTS
 from quality_words import BOTH, hits, markdown, with_interval
 
 TRUTH = "truth.csv"
 _LEADS = 3
-_ASSESSMENTS = ("coordinated", "review", "explained")
 
 
 def real_section(folder: Path | None) -> str:
@@ -46,22 +46,20 @@ def real_section(folder: Path | None) -> str:
     )
 
 
-_HEAD = ["source", "accounts", *_ASSESSMENTS, "accounts in the first two", "of these labelled", "pairwise precision",
+_HEAD = ["source", "accounts", *ASSESSMENTS, "accounts in the first two", "of these labelled", "pairwise precision",
          "pairs", "pairwise recall", "B-cubed precision", "B-cubed recall"]  # fmt: skip
 
 
 def _row(name: str, case: hg.Case, found: hg.Evaluation | None) -> list[str]:
     number = dict(case.clusters.group_by("assessment").len().iter_rows())
     led = case.clusters.filter(pl.col("assessment") != "explained")["size"].sum()
-    row = [name, f"{case.accounts.height:,}", *(f"{number.get(a, 0):,}" for a in _ASSESSMENTS), f"{led:,}"]
+    row = [name, f"{case.accounts.height:,}", *(f"{number.get(a, 0):,}" for a in ASSESSMENTS), f"{led:,}"]
     if found is None:
         return [*row, *["-"] * (len(_HEAD) - len(row))]
-    pairs = [(measure, "all labelled") for measure in ("pairwise_precision", "pairwise_recall")]
-    cubed = [(measure, "all labelled") for measure in ("b_cubed_precision", "b_cubed_recall")]
-    return [
-        *row, hits(found, "precision", BOTH), with_interval(found, *pairs[0]), hits(found, *pairs[0]),
-        *(with_interval(found, *of) for of in (pairs[1], *cubed)),
-    ]  # fmt: skip
+    of = "all labelled"
+    row += [hits(found, "precision", BOTH), with_interval(found, "pairwise_precision", of)]
+    row.append(hits(found, "pairwise_precision", of))
+    return row + [with_interval(found, m, of) for m in ("pairwise_recall", "b_cubed_precision", "b_cubed_recall")]
 
 
 def _leads(name: str, case: hg.Case) -> list[str]:

@@ -47,10 +47,8 @@ def world(events: int, folder: Path, say: Say) -> Path:
     if not (path / "world.json").exists():
         say(f"making a world of {events:,} events")
         # in a process of its own: what this one held would count as the peak of every process it starts
-        given = {"accounts": events // PER_ACCOUNT, "events": events, "seed": SEED}
-        options = [text for name, value in given.items() for text in (f"--{name}", str(value))]
-        command = [sys.executable, "-m", "hydragraph_cli", "simulate", str(path), *options, "--force", "--quiet"]
-        subprocess.run(command, check=True)
+        options = [f"--accounts={events // PER_ACCOUNT}", f"--events={events}", f"--seed={SEED}", "--force", "--quiet"]
+        subprocess.run([sys.executable, "-m", "hydragraph_cli", "simulate", str(path), *options], check=True)
     return path
 
 

@@ -111,13 +111,15 @@ def test_killed_at_any_moment(machine: Machine) -> None:
     whole = run(["analyze", machine.other, "-o", machine.folder / "first"], machine.temporary)
     assert whole is not None
     killed, seconds = 0, whole[3]
-    for share in moments(1, KILLS_BY_TIME, seed=1):
+    for number, share in enumerate(2 * moments(1, KILLS_BY_TIME, seed=1)):
+        if number >= KILLS_BY_TIME and killed > KILLS_BY_TIME // 2:
+            break
         done = run(machine.again, machine.temporary, kill_after=share * seconds)
         machine.check()
         killed += done is None
         # a run that came to its end says how quick the machine is by now
         seconds = done[3] if done else seconds
-    assert killed > KILLS_BY_TIME // 3
+    assert killed > KILLS_BY_TIME // 2
     shutil.rmtree(machine.folder / "first")
     machine.check_tidy()
 

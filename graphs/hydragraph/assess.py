@@ -437,7 +437,7 @@ def _tied_by(view: View) -> list[str]:
     rank = sorted(range(kinds), key=lambda k: (known[k].chance_bits, view.graph.kinds[k]))
     sentences = []
     for size, row in zip(view.size.tolist(), number.tolist(), strict=True):
-        parts = [known[k].counted(row[k]) for k in [k for k in rank if row[k]][:_KINDS_NAMED]]
+        parts = [known[k].counted(row[k]) for k in rank if row[k]][:_KINDS_NAMED]
         joined = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
         sentences.append(f"{size} accounts share {joined or NOTHING_OF_THEIRS}.")
     return sentences

@@ -39,7 +39,7 @@ HOSTS = 8
 _HOST_SHARE = 0.2
 _OWN_SHARE = 0.75
 _GUEST_OF = 2
-SOME, MOST, ONE = range(3)
+SOME, MOST, ONE = LOTS = range(3)
 """Lots of guests, see `guests`."""
 
 _GUESTS_EACH = 1.5
@@ -139,7 +139,7 @@ def _with_guests(
     for _ in range(_ROUNDS):
         label = clusters.label
         free = _free(label, pairs)
-        of, kind_of = guests(graph, label, free)
+        of, lots = guests(graph, label, free)
         host = renumber(np.where(np.isin(label, of[of >= 0]), label, -1))
         if host.max(initial=-1) < 0:
             break
@@ -148,7 +148,7 @@ def _with_guests(
         is_host = np.zeros(int(label.max()) + 1, bool)
         is_host[label[(host >= 0) & (found >= COORDINATED_AT)[host]]] = True
         # those who have company of their own, as in a household, are judged apart
-        lot = np.where((of >= 0) & is_host[of], 2 * (3 * of + kind_of) + (label >= 0), -1)
+        lot = np.where((of >= 0) & is_host[of], 2 * (len(LOTS) * of + lots) + (label >= 0), -1)
         lot = renumber(np.where(in_small(lot, SMALLEST_GROUP - 1), -1, lot))
         if lot.max(initial=-1) < 0:
             break

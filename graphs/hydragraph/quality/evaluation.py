@@ -30,7 +30,6 @@ from hydragraph.quality.tables import (
     tactic_table,
 )
 from hydragraph.quality.truth import Truth, read_truth
-from hydragraph.unfinished import saying_what_to_do
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,8 +114,6 @@ class Evaluation:
         from hydragraph.report.files import write_whole
 
         folder = Path(folder)
-        with saying_what_to_do(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
         drawn = [save_figure(figure, folder / f"{name}.{format}") for name, figure in self.figures().items()]
         return [write_whole(folder / "evaluation.json", text.encode("utf-8")), *drawn]

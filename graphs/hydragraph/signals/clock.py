@@ -22,9 +22,9 @@ def quiet_share(hours: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     hours: requests by hour of day, shape (accounts, 24). The figure does not depend on the time zone: it looks for the
     quiet stretch wherever it lies.
     """
+    total = hours.sum(axis=1)
     around = np.concatenate([hours, hours[:, : _QUIET - 1]], axis=1)
     windows = np.lib.stride_tricks.sliding_window_view(around, _QUIET, axis=1).sum(axis=2)
-    total = hours.sum(axis=1)
     share = windows.min(axis=1) * (HOURS / _QUIET) / np.maximum(total, 1)
     return np.where(total >= _ENOUGH, share, np.nan)
 

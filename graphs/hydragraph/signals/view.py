@@ -28,8 +28,8 @@ class Use:
     """
 
     cluster: NDArray[np.int64]
-    account: NDArray[np.int32]
-    identifier: NDArray[np.int32]
+    account: NDArray[np.uint32]
+    identifier: NDArray[np.uint32]
     kind: NDArray[np.int8]
     inside: NDArray[np.int32]
     users: NDArray[np.int32]
@@ -68,7 +68,7 @@ class View:
     def use(self) -> Use:
         """Links of cluster members."""
         keep = self.graph.links_of(np.flatnonzero(self.clusters.label >= 0))
-        account, identifier = (self.graph.links[c].to_numpy()[keep].astype(np.int32) for c in ("account", "identifier"))
+        account, identifier = (self.graph.links[c].to_numpy()[keep] for c in ("account", "identifier"))
         cluster = self.clusters.label[account]
         key = identifier * np.int64(max(self.count, 1)) + cluster
         order = np.argsort(key)
