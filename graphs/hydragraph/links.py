@@ -22,6 +22,7 @@ from hydragraph.errors import InputRefused
 from hydragraph.identifiers import address_ranges, canonical_kind, normalise
 from hydragraph.known import known_kinds
 from hydragraph.loaders import Source
+from hydragraph.loaders.card_columns import refuse_hidden_card_numbers
 from hydragraph.runs import changes
 from hydragraph.schema import INPUT, LINK_SOURCES, TIME
 from hydragraph.settings import Settings
@@ -204,7 +205,8 @@ def read_links(source: Source, settings: Settings) -> tuple[BipartiteGraph, pl.D
     (UInt16: when in the slot the first came, in hundredths of a second); sorted by account, then slot; no rows without
     events.
     Limits: the same of the requests answered 429; no rows without a status.
-    Raises InputRefused when no row of any table names an account, or when there are more than 60 kinds of identifier.
+    Raises InputRefused when no row of any table names an account, when there are more than 60 kinds of identifier, or for
+    card numbers that the raw texts hid.
     """
     columns = _columns(source)
     kinds = sorted({c.kind for c in columns})
@@ -226,6 +228,7 @@ def read_links(source: Source, settings: Settings) -> tuple[BipartiteGraph, pl.D
     identifiers, links = _under_each_other(coded)
     accounts = _accounts(names, place, given, gathered.activity.result())
     accounts = _with_organisations(_with_spans(accounts, links), settings)
+    refuse_hidden_card_numbers(accounts, identifiers)
     requests, limits = (_of_accounts(by_slot, place) for by_slot in (gathered.requests, gathered.limits))
     return BipartiteGraph(accounts, _with_known(source, identifiers), links), requests, limits
 

@@ -42,7 +42,6 @@ from hydragraph.limits import read_limits
 from hydragraph.lineage import find_lineage, lineage_table
 from hydragraph.links import not_yet_closed, read_links
 from hydragraph.loaders import Source, open_source
-from hydragraph.loaders.card_columns import refuse_hidden_card_numbers
 from hydragraph.memory import peak_memory, release_memory, reset_peak
 from hydragraph.pseudonyms import Key, read_key
 from hydragraph.review import Reviewed, foreseen, heed, refuse_to_lose_decisions, without_evidence
@@ -155,7 +154,6 @@ def _analyze(
             graph, requests, limits = read_links(opened, settings)
             graph, never = not_yet_closed(graph)
         opened = opened.without_tables()
-        refuse_hidden_card_numbers(graph.accounts, graph.identifiers)
         if key is None:
             graph, left = set_aside(graph, known.allowed, settings)
         else:

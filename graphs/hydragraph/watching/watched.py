@@ -17,7 +17,6 @@ from hydragraph.identifiers import kind as kind_of
 from hydragraph.lineage import find_lineage, hours_in_words, lineage_table
 from hydragraph.links import not_yet_closed, read_links
 from hydragraph.loaders import open_source
-from hydragraph.loaders.card_columns import refuse_hidden_card_numbers
 from hydragraph.pseudonyms import Key, read_key
 from hydragraph.review import CLEARED, foreseen, still_cleared
 from hydragraph.settings import Settings
@@ -112,7 +111,6 @@ def watch(
     tell("links")
     with opened.reading():
         graph, requests, *_ = read_links(opened, settings)
-    refuse_hidden_card_numbers(graph.accounts, graph.identifiers)
     graph, never = not_yet_closed(graph)
     known = held_constraints(case.path)
     if key is None:
