@@ -332,7 +332,7 @@ def test_out_of_memory_is_one_sentence(machine: Machine, monkeypatch: pytest.Mon
     def full(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("hydragraph.pipeline.weigh", full)
+    monkeypatch.setattr("hydragraph.engines.embedded.weigh", full)
     done = CliRunner().invoke(cli, [str(a) for a in machine.again])
     assert (done.exit_code, done.stderr) == (
         1, "hydragraph: out of memory; nothing was changed: close other programs, or give fewer tables or days\n",

@@ -26,7 +26,7 @@ ORDER = (
     "bipartite", "coding", "links", "activity", "hours", "limits", "meshes", "evidence", "ties", "grouping", "constraints",
     "joining", "blocks", "communities", "stability", "chance", "signals", "assess", "groups", "lineage", "takedown",
     "hiding", "explain", "decisions", "cards", "stored", "case", "revealing", "tracking", "review", "watching", "report",
-    "exports", "worlds", "pipeline", "quality",
+    "exports", "worlds", "engines", "tables", "pipeline", "quality",
 )  # fmt: skip
 """The way of the data. A module or package imports only from those before it; inside a package imports are free."""
 
@@ -284,11 +284,14 @@ def test_start_up_imports_nothing_heavy(module: str) -> None:
 # Packaging
 
 
-def test_every_dependency_is_pinned_to_the_tested_version() -> None:
-    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+@pytest.mark.parametrize(
+    ("file", "extra"), [("constraints.txt", "dev"), ("constraints-spark.txt", "spark"), ("constraints-sail.txt", "")]
+)
+def test_every_dependency_is_pinned_to_the_tested_version(file: str, extra: str) -> None:
+    lines = (ROOT / file).read_text("utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    wanted = [*project["dependencies"], *project["optional-dependencies"].get(extra, [])]
 
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", pin) for pin in pins)
     pinned = {re.sub(r"[-_.]+", "-", pin.partition("==")[0]).lower() for pin in pins}

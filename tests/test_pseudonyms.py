@@ -482,7 +482,7 @@ def test_an_error_on_the_way_says_no_value(tmp_path: Path, small: Path, monkeypa
     def fail(*_: object) -> None:
         raise ValueError(LINKS["account_id"][0])
 
-    monkeypatch.setattr("hydragraph.pipeline.weigh", fail)
+    monkeypatch.setattr("hydragraph.engines.embedded.weigh", fail)
     path = keyfile(tmp_path)
     done = CliRunner().invoke(
         cli, ["analyze", str(small), "-o", str(tmp_path / "c"), "--pseudonymise", str(path), "--verbose"]

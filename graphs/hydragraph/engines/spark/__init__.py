@@ -1,0 +1,1 @@
+"""The steps up to the ties on Apache Spark, through the part of its DataFrame API that Spark Connect has."""

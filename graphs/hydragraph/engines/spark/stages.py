@@ -1,0 +1,111 @@
+"""What the steps on Spark hand on: named Parquet folders under one root, each made once.
+
+A step that is complete is read again and not made again, so that a run that was killed goes on where it was. Every reading
+of a folder gives the same rows, which a plan that is worked out twice does not promise.
+
+Codes and times are 64-bit integers (Spark has none without a sign): times are microseconds since 1970, null: unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+ACCOUNTS = (
+    "account long, account_id string, created_at long, closed_at long, close_reason string, org_id string,"
+    " channel string, first_seen long, last_seen long, events long, tokens long, limited long"
+)
+"""Every account; codes count from 0 in the order of account_id (bytes of UTF-8). first_seen and last_seen: of its events."""
+
+IDENTIFIERS = "identifier long, kind string, value string, known string"
+"""Every identifier; codes count from 0 in the order of kind, then value. known: kind of the declared range that holds it."""
+
+LINKS = "account long, identifier long, count long, first_seen long, last_seen long"
+"""One row for each pair that is linked."""
+
+SLOTS = "account long, slot long, requests long, first long"
+"""Requests by account and slot, as links.read_links has them; of the stages `requests` and `limits` (answered 429)."""
+
+WEIGHTS = "identifier long, degree long, logit double, bits double, further double, woven double"
+"""Evidence of every identifier (evidence.py). degree: accounts that use it."""
+
+SEVERAL = "account long"
+"""The accounts of which Evidence.several holds."""
+
+GAPS = "kind string, gap long"
+"""Evidence.gaps, a row a gap."""
+
+CLASSES = (
+    "kind string, level long, identifiers long, pairs long, corroborated long, again long, prior_logit double,"
+    " logit double"
+)
+"""Evidence.classes."""
+
+TIES = "a long, b long, net double, shared long, kinds long, synchrony double"
+"""Every tie (ties.py)."""
+
+PIECES = "account long, piece long"
+"""The number of the piece of each account that is in one (communities.py); numbers are the smallest account of the piece."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The folders of one run. root: a path that every executor reaches; digest: of all that the result depends on.
+
+    Of a run with another digest nothing is used.
+    """
+
+    spark: SparkSession
+    root: str
+    digest: str
+
+    def path(self, name: str) -> str:
+        """Where a stage stands."""
+        return f"{self.root.rstrip('/')}/{name}"
+
+    def make(self, name: str, build: Callable[[], DataFrame]) -> DataFrame:
+        """The rows of a stage: as they stand there if it is complete, else made and written."""
+        if not self._complete(name):
+            build().write.mode("overwrite").parquet(self.path(name))
+            self._mark(name)
+        return self.read(name)
+
+    def read(self, name: str) -> DataFrame:
+        """The rows of a complete stage."""
+        return self.spark.read.parquet(self.path(name))
+
+    def note(self, name: str, build: Callable[[], Mapping[str, int | float]]) -> dict[str, int | float]:
+        """A few numbers, by name: as they stand there, or worked out and written."""
+        import pyarrow as pa
+
+        def rows() -> DataFrame:
+            found = {k: float(v) for k, v in build().items()}
+            table = pa.table({"name": list(found), "number": list(found.values())})
+            return self.spark.createDataFrame(table)
+
+        return {row["name"]: row["number"] for row in self.make(name, rows).collect()}
+
+    def table(self, name: str) -> pa.Table:
+        """A small stage, brought here whole."""
+        return self.read(name).toArrow()
+
+    def _complete(self, name: str) -> bool:
+        from pyspark.errors import AnalysisException
+
+        try:
+            # an engine may find no rows where there is no folder
+            rows = self.spark.read.schema("digest string").parquet(f"{self.path(name)}.done").collect()
+        except AnalysisException:
+            return False
+        return [row["digest"] for row in rows] == [self.digest]
+
+    def _mark(self, name: str) -> None:
+        import pyarrow as pa
+
+        done = self.spark.createDataFrame(pa.table({"digest": [self.digest]})).coalesce(1)
+        done.write.mode("overwrite").parquet(f"{self.path(name)}.done")
