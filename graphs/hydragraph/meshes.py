@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,14 +46,15 @@ def find_meshes(graph: BipartiteGraph) -> Meshes:
     an account has several of is of the same mesh: a stranger on a value of one, with rare things of his own, counts as its.
     """
     woven, linked = (np.zeros(graph.identifiers.height, bool) for _ in range(2))
-    seldom = np.array([kind_of(k).chance_bits <= _RARELY_SHARED_BITS for k in graph.kinds], bool)
-    rare = np.flatnonzero(seldom[graph.kind_code] & (graph.degree > 1) & (graph.degree <= WIDEST_WOVEN))
+    rare = np.flatnonzero(
+        rarely_shared(graph.kinds)[graph.kind_code] & (graph.degree > 1) & (graph.degree <= WIDEST_WOVEN)
+    )
     if not len(rare):
         return Meshes(woven, linked, np.zeros(graph.accounts.height, bool))
     incidence = graph.matrix[:, rare].astype(np.int32)
     several = np.asarray(incidence.sum(axis=1)).ravel() > 1
     degree = graph.degree[rare]
-    linked[rare] = np.asarray(incidence.multiply(several[:, None]).sum(axis=0)).ravel() >= _LINKED_ACCOUNTS * degree
+    linked[rare] = are_linked(degree, np.asarray(incidence.multiply(several[:, None]).sum(axis=0)).ravel())
     common = (incidence @ incidence.T).tocoo()
     twice = (common.row < common.col) & (common.data > 1)
     a, b = common.row[twice].astype(np.int64), common.col[twice].astype(np.int64)
@@ -63,6 +65,22 @@ def find_meshes(graph: BipartiteGraph) -> Meshes:
     pairs = np.bincount(v, minlength=len(rare))
     number = np.int64(incidence.shape[0])
     users = np.unique(np.concatenate([v * number + a[pair], v * number + b[pair]])) // number
-    dealt = (degree >= _FEWEST_WOVEN) & (np.bincount(users, minlength=len(rare)) >= _WOVEN_ACCOUNTS * degree)
-    woven[rare[dealt & (pairs <= _WOVEN_PAIRS * degree * (degree - 1) / 2)]] = True
+    woven[rare] = are_woven(degree, np.bincount(users, minlength=len(rare)), pairs)
     return Meshes(woven, linked, several)
+
+
+def rarely_shared(kinds: Sequence[str]) -> NDArray[np.bool_]:
+    """Which kinds strangers rarely share."""
+    return np.array([kind_of(k).chance_bits <= _RARELY_SHARED_BITS for k in kinds], bool)
+
+
+def are_linked(degree: NDArray[np.int64], several: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rare identifiers are linked. degree: users of each; several: of them, those with another rare identifier."""
+    return several >= _LINKED_ACCOUNTS * degree
+
+
+def are_woven(degree: NDArray[np.int64], users: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rare identifiers are of a mesh. degree: users of each; pairs: pairs of them that share a second rare identifier;
+    users: those in such a pair."""
+    dealt = (degree >= _FEWEST_WOVEN) & (users >= _WOVEN_ACCOUNTS * degree)
+    return dealt & (pairs <= _WOVEN_PAIRS * degree * (degree - 1) / 2)
