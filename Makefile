@@ -6,11 +6,13 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
 # Both names: older pip holds the build back end to the first, newer pip to the second.
-PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL = PIP_CONSTRAINT=$(1) PIP_BUILD_CONSTRAINT=$(1) $(2)/bin/python -m pip install --quiet --disable-pip-version-check
+PIP := $(call INSTALL,constraints.txt,$(VENV))
+
+ENGINE_TESTS := pytest hypothesis
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick lint docs fuzz sbom bench-quality bench-smearing clean bench
+.PHONY: help venv demo test test-sail test-spark test-cluster quick lint docs fuzz sbom bench-quality bench-smearing clean bench
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -22,6 +24,16 @@ demo: $(VENV)/.run  ## environment, a small made-up world, its analysis and the 
 
 test: lint  ## environment and everything CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(MAKE) --no-print-directory test-sail test-spark
+
+test-sail: $(VENV)/.sail  ## tests of the Spark engine on Sail, in an environment of its own
+	HYDRAGRAPH_SPARK=sail $(VENV)/sail/bin/python -m pytest tests/engines
+
+test-spark: $(BIN)/python  ## tests of the Spark engine on PySpark with two cores; needs Java 17
+	@$(WITH_JAVA) HYDRAGRAPH_SPARK='local[2]' $(VENV)/spark/bin/python -m pytest tests/engines
+
+test-cluster: $(BIN)/python  ## the Spark engine on a cluster of three processes, one of which is killed; needs Java 17
+	@$(WITH_JAVA) HYDRAGRAPH_SPARK=cluster $(VENV)/spark/bin/python -m pytest tests/engines/test_spark_cluster.py
 
 quick: $(VENV)/.dev  ## tests without the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
@@ -66,6 +78,22 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 # what is measured beside hydragraph by `make bench`, and nothing else uses; igraph is under the GPL: whoever wants it installs it
 $(VENV)/.peers: $(VENV)/.dev
 	$(PIP) pandas scikit-network
+	@touch $@
+
+# PySpark is half a gigabyte and of no use without Java: its environment is made only where that is
+WITH_JAVA = missing=$$($(BIN)/python tests/engines/servers.py) || exit 1; if [ -n "$$missing" ]; then \
+	echo "skipped: $$missing"; exit 0; fi; $(MAKE) --no-print-directory $(VENV)/.spark || exit 1;
+
+$(VENV)/.spark: pyproject.toml constraints-spark.txt | $(BIN)/python
+	@echo "Installing hydragraph and PySpark into $(VENV)/spark; the first time takes some minutes."
+	$(BIN)/python -m venv $(VENV)/spark
+	$(call INSTALL,constraints-spark.txt,$(VENV)/spark) --editable ".[spark]" $(ENGINE_TESTS)
+	@touch $@
+
+$(VENV)/.sail: pyproject.toml constraints-sail.txt | $(BIN)/python
+	@echo "Installing hydragraph and Sail into $(VENV)/sail; the first time takes a minute."
+	$(BIN)/python -m venv $(VENV)/sail
+	$(call INSTALL,constraints-sail.txt,$(VENV)/sail) --editable . pysail pyspark-client pandas pyarrow $(ENGINE_TESTS)
 	@touch $@
 
 $(BIN)/python:

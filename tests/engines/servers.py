@@ -1,0 +1,103 @@
+"""What the tests of the Spark engine run on, this machine only: a Java for PySpark, a Sail server, a cluster of processes.
+
+Run as a program it says why PySpark cannot run here, and nothing if it can.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NO_JAVA = "no Java 17 here, which PySpark needs; on Debian and Ubuntu: apt install openjdk-17-jre-headless"
+
+_OLDEST = 17
+_START = 120
+
+
+def java_home() -> Path | None:
+    """The home of a Java that runs Spark: of JAVA_HOME, else the oldest that is new enough; None without any."""
+    known = [path.parent.parent for path in sorted(Path("/usr/lib/jvm").glob("*/bin/java"))]
+    found = shutil.which("java")
+    if found:
+        known.append(Path(found).resolve().parent.parent)
+    usable = [(version, home) for home in known if (version := _version(home)) >= _OLDEST]
+    given = os.environ.get("JAVA_HOME")
+    if given and _version(Path(given)) >= _OLDEST:
+        return Path(given)
+    return min(usable)[1] if usable else None
+
+
+def _version(home: Path) -> int:
+    """The number before the first dot of the version; 0 where there is no Java, or one that still counts as 1.8."""
+    try:
+        done = subprocess.run(
+            [home / "bin" / "java", "-version"], capture_output=True, text=True, timeout=60, check=False
+        )
+    except OSError:
+        return 0
+    said = re.search(r'version "(\d+)', done.stderr)
+    return int(said[1]) if said else 0
+
+
+def quiet(home: Path) -> dict[str, str]:
+    """The environment of a PySpark that stays on this machine and shows no page. home: of its Java."""
+    shown = "--conf spark.ui.enabled=false --conf spark.driver.bindAddress=127.0.0.1 --driver-memory 1g pyspark-shell"
+    return {"JAVA_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_SUBMIT_ARGS": shown}
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def sail() -> Iterator[str]:
+    """The address of a running Sail server; its tasks run as on a cluster, in threads of one process."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="hydragraph-sail-") as home, (Path(home) / "log").open("w") as log:
+        server = subprocess.Popen(
+            [Path(sys.executable).with_name("sail"), "spark", "server", "--port", str(port)],
+            cwd=home,
+            env=os.environ | {"SAIL_MODE": "local-cluster"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            answers(port, server)
+            yield f"sc://localhost:{port}"
+        finally:
+            server.terminate()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def answers(port: int, server: subprocess.Popen[bytes]) -> None:
+    """Wait until a server of this machine can be reached."""
+    for _ in range(_START * 10):
+        assert server.poll() is None, f"the server ended with {server.returncode}"
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"no server after {_START} seconds")
+
+
+if __name__ == "__main__":
+    if java_home() is None:
+        print(NO_JAVA)
