@@ -93,8 +93,8 @@ def counted_passes() -> Iterator[dict[str, dict[str, int]]]:
 
     checks: Counter[tuple[str, str]] = Counter()
     found: dict[str, dict[str, int]] = {}
-    collect, original = Part.collect, links._Gathered.read
-    columns, given = links._columns, links._given
+    collect, original = Part.collect, links.Gathered.read
+    columns, given = links.link_columns, links.given_accounts
 
     def counting(part: Part, *arguments: Any, **more: Any) -> Any:
         table = part.feed.table
@@ -103,25 +103,27 @@ def counted_passes() -> Iterator[dict[str, dict[str, int]]]:
         found.setdefault(table, {"checks": 0, "links": 0})["checks"] = most
         return collect(part, *arguments, **more)
 
-    def read(gathered: Any, source: Any, table: str, of: Any) -> None:
+    def read(gathered: Any, tables: Any, table: str, of: Any) -> None:
         found[table]["links"] += 1
-        original(gathered, source, table, of)
+        original(gathered, tables, table, of)
 
-    def looked_at(source: Any) -> Any:
-        if "links" in source.tables:
+    def looked_at(tables: Any) -> Any:
+        if "links" in tables:
             found["links"]["links"] += 1
-        return columns(source)
+        return columns(tables)
 
-    def declared(source: Any, codes: Any) -> Any:
-        if "accounts" in source.tables:
+    def declared(tables: Any, codes: Any) -> Any:
+        if "accounts" in tables:
             found["accounts"]["links"] += 1
-        return given(source, codes)
+        return given(tables, codes)
 
-    Part.collect, links._Gathered.read, links._columns, links._given = counting, read, looked_at, declared  # type: ignore[method-assign]
+    Part.collect, links.Gathered.read = counting, read  # type: ignore[method-assign]
+    links.link_columns, links.given_accounts = looked_at, declared
     try:
         yield found
     finally:
-        Part.collect, links._Gathered.read, links._columns, links._given = collect, original, columns, given  # type: ignore[method-assign]
+        Part.collect, links.Gathered.read = collect, original  # type: ignore[method-assign]
+        links.link_columns, links.given_accounts = columns, given
 
 
 def _processor() -> float:

@@ -101,7 +101,7 @@ def test_rows_of_a_key_are_summed_and_a_null_does_not_count() -> None:
 
 
 def test_sums_are_the_same_however_often_they_are_summed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coding, "_FEWEST", 3)
+    monkeypatch.setattr(coding, "FEWEST", 3)
     sums = Sums({"n": np.add}, pl.Schema({"key": pl.UInt32, "n": pl.Int64}))
     assert sums.result().rows() == []
     for i in range(20):
@@ -139,7 +139,7 @@ def test_small_batches_give_the_same_graph_and_requests(tmp_path: Path, monkeypa
     assert graph.accounts.select("account_id", "created_at").rows() == opened.rows()
     monkeypatch.setattr(coding, "BATCH", 7)
     monkeypatch.setattr(links, "BATCH", 7)
-    monkeypatch.setattr(coding, "_FEWEST", 10)
+    monkeypatch.setattr(coding, "FEWEST", 10)
     other, again, limits_again = read_links(open_source(source), Settings())
     assert_frame_equal(other.accounts, graph.accounts)
     assert_frame_equal(other.identifiers, graph.identifiers)

@@ -14,7 +14,8 @@ from hydragraph.runs import changes
 BATCH = 250_000
 """Rows at a time: the numbers of so many texts stay in the processor's caches."""
 
-_FEWEST = 8_000_000
+FEWEST = 8_000_000
+"""Rows that `Sums` holds at least before it sums them up."""
 
 
 class Codes:
@@ -130,18 +131,23 @@ def _reduced(column: pl.Series, how: np.ufunc, order: NDArray[np.int64], start: 
 
 class Sums:
     """Groups gathered from many batches. They are summed up whenever the rows held have doubled, so that memory follows
-    the number of groups and not of rows."""
+    the number of groups and not of rows. fewest: rows that are held at least before, FEWEST if not given."""
 
-    def __init__(self, sums: Mapping[str, np.ufunc], schema: pl.Schema) -> None:
+    def __init__(self, sums: Mapping[str, np.ufunc], schema: pl.Schema, fewest: int | None = None) -> None:
         self._sums = sums
         self._parts = [pl.DataFrame(schema=schema)]
-        self._most = _FEWEST
+        self._most = self._fewest = FEWEST if fewest is None else fewest
 
     def add(self, rows: pl.DataFrame) -> None:
         """Rows of another batch: the key and the columns of `sums`."""
         self._parts.append(rows.select(self._parts[0].columns))
-        if sum(part.height for part in self._parts) > self._most:
-            self._most = max(_FEWEST, 2 * self.result().height)
+        if self.held > self._most:
+            self._most = max(self._fewest, 2 * self.result().height)
+
+    @property
+    def held(self) -> int:
+        """Rows that are held."""
+        return sum(part.height for part in self._parts)
 
     def rows(self) -> pl.DataFrame:
         """What is held: of a key there may be several rows."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,10 +53,15 @@ _LARGEST = 2**40
 _UNUSED = ("channel", "model", "revoked_at")
 """Columns of the tables that neither links nor activity need."""
 
+Tables = Mapping[str, pl.LazyFrame]
+"""Checked tables, as loaders.Source has them."""
+
 _WHOLE, _CODE, _PAIR = pl.Int64(), pl.UInt32(), pl.UInt64()
 _SEEN = {"first_seen": TIME, "last_seen": TIME}
 _SPAN = {"first_seen": np.minimum, "last_seen": np.maximum}
-_LINK, _LINKS = {"count": np.add, **_SPAN}, pl.Schema({"link": _PAIR, "count": _WHOLE, **_SEEN})
+LINK = {"count": np.add, **_SPAN}
+"""How rows of one link become one row, see coding.summed."""
+_LINKS = pl.Schema({"link": _PAIR, "count": _WHOLE, **_SEEN})
 _SLOT = {"requests": np.add, "first": np.minimum}
 _SLOTS = pl.Schema({"at": _PAIR, "requests": _WHOLE, "first": pl.UInt16()})
 _ACTIVITY = {**dict.fromkeys(("events", "tokens", "limited"), np.add), **_SPAN}
@@ -63,7 +69,7 @@ _ACTIVITIES = pl.Schema({"account": _CODE, **dict.fromkeys(("events", "tokens", 
 
 
 @dataclass(frozen=True)
-class _Column:
+class Column:
     """A column that links accounts to identifiers of one kind: where its value, its first and last time and its count
     stand. of: only rows with these texts in the column `kind`, None for all."""
 
@@ -81,33 +87,42 @@ class _Column:
         return table.filter(held if self.of is None else held & pl.col("kind").is_in(self.of))
 
 
-class _Gathered:
+class Gathered:
     """What the tables hold, by number: links by kind; of every account its activity, its requests by slot, and those of
-    them that were answered 429."""
+    them that were answered 429. fewest: see coding.Sums."""
 
-    def __init__(self, kinds: list[str]) -> None:
+    def __init__(self, kinds: Sequence[str], fewest: int | None = None) -> None:
         self.accounts = Codes()
         self.values = {kind: Codes() for kind in kinds}
-        self.links = {kind: Sums(_LINK, _LINKS) for kind in kinds}
-        self.activity = Sums(_ACTIVITY, _ACTIVITIES)
-        self.requests, self.limits = Sums(_SLOT, _SLOTS), Sums(_SLOT, _SLOTS)
+        self.links = {kind: Sums(LINK, _LINKS, fewest) for kind in kinds}
+        self.activity = Sums(_ACTIVITY, _ACTIVITIES, fewest)
+        self.requests, self.limits = Sums(_SLOT, _SLOTS, fewest), Sums(_SLOT, _SLOTS, fewest)
 
-    def read(self, source: Source, table: str, columns: list[_Column]) -> None:
+    def read(self, tables: Tables, table: str, columns: Sequence[Column]) -> None:
         """One pass over a table."""
-        for batch in batches(_with_columns(source, table).drop(_UNUSED, strict=False)):
-            if table == "events":
-                self._add_events(_Events(batch), columns)
-            else:
-                self._add_declared(batch, columns)
+        for batch in batches(rows_of(tables, table)):
+            self.add(table, batch, columns)
 
-    def _add_declared(self, batch: pl.DataFrame, columns: list[_Column]) -> None:
+    def add(self, table: str, batch: pl.DataFrame, columns: Sequence[Column]) -> None:
+        """Some of `rows_of` a table."""
+        if table == "events":
+            self._add_events(_Events(batch), columns)
+        else:
+            self._add_declared(batch, columns)
+
+    @property
+    def held(self) -> int:
+        """Rows that are held, summed up or not."""
+        return sum(sums.held for sums in (*self.links.values(), self.activity, self.requests, self.limits))
+
+    def _add_declared(self, batch: pl.DataFrame, columns: Sequence[Column]) -> None:
         coded = batch.with_columns(account=self.accounts.of(batch["account_id"]))
         for c in columns:
             rows = c.rows(coded)
             link = pair(rows["account"], self.values[c.kind].of(rows[c.value])).alias("link")
             self.links[c.kind].add(rows.select(link, count=c.count, first_seen=c.first, last_seen=c.last))
 
-    def _add_events(self, events: _Events, columns: list[_Column]) -> None:
+    def _add_events(self, events: _Events, columns: Sequence[Column]) -> None:
         account = self.accounts.of(events.accounts)
         for c in columns:
             start, values = events.stretches(c.value)
@@ -208,29 +223,39 @@ def read_links(source: Source, settings: Settings) -> tuple[BipartiteGraph, pl.D
     Raises InputRefused when no row of any table names an account, when there are more than 60 kinds of identifier, or for
     card numbers that the raw texts hid.
     """
-    columns = _columns(source)
+    columns = link_columns(source.tables)
     kinds = sorted({c.kind for c in columns})
-    if len(kinds) > MOST_KINDS:
-        raise InputRefused(
-            f"links: {len(kinds)} kinds of identifier are more than {MOST_KINDS}; check that kind and value are not swapped"
-        )
-    gathered = _Gathered(kinds)
+    refuse_too_many_kinds(len(kinds))
+    gathered = Gathered(kinds)
     for table in LINK_SOURCES:
         if table in source.tables:
-            gathered.read(source, table, [c for c in columns if c.table == table])
-    given = _given(source, gathered.accounts)
+            gathered.read(source.tables, table, [c for c in columns if c.table == table])
+    given = given_accounts(source.tables, gathered.accounts)
     names, place = ranked(gathered.accounts.texts())
     if names.is_empty():
-        raise InputRefused("the source holds no account: every table is empty after unreadable rows were left out")
+        raise no_account()
     # two kinds at a time: much of the normalising runs on one core
     with ThreadPoolExecutor(2) as pool:
-        coded = list(pool.map(lambda kind: _of_kind(kind, gathered, place, settings), kinds))
+        coded = list(pool.map(lambda kind: links_of_kind(kind, gathered, place, settings), kinds))
     identifiers, links = _under_each_other(coded)
     accounts = _accounts(names, place, given, gathered.activity.result())
-    accounts = _with_organisations(_with_spans(accounts, links), settings)
+    accounts = with_organisations(_with_spans(accounts, links), settings)
     refuse_hidden_card_numbers(accounts, identifiers)
     requests, limits = (_of_accounts(by_slot, place) for by_slot in (gathered.requests, gathered.limits))
     return BipartiteGraph(accounts, _with_known(source, identifiers), links), requests, limits
+
+
+def refuse_too_many_kinds(number: int) -> None:
+    """Raise InputRefused for more kinds of identifier than a source may have."""
+    if number > MOST_KINDS:
+        raise InputRefused(
+            f"links: {number} kinds of identifier are more than {MOST_KINDS}; check that kind and value are not swapped"
+        )
+
+
+def no_account() -> InputRefused:
+    """The error for a source without any account."""
+    return InputRefused("the source holds no account: every table is empty after unreadable rows were left out")
 
 
 def not_yet_closed(graph: BipartiteGraph) -> tuple[BipartiteGraph, list[str]]:
@@ -262,47 +287,50 @@ def _of_accounts(by_slot: Sums, place: pl.Series) -> pl.DataFrame:
     return found.select(account=account, slot=slot.cast(pl.Int32), requests="requests", first="first")
 
 
-def _columns(source: Source) -> list[_Column]:
-    """Every column of the tables that holds identifiers; a kind may come twice."""
+def link_columns(tables: Tables) -> list[Column]:
+    """Every column of the tables that holds identifiers; a kind may come twice. The kinds of `links` are read."""
     one, when = pl.lit(1, _WHOLE), pl.col("timestamp")
     made, added = pl.col("created_at"), pl.col("added_at")
     found = [
-        _Column("api_keys", "api_key", "api_key_id", made, made, one),
-        _Column("payments", "payment", "instrument_id", added, pl.coalesce("removed_at", "added_at"), one),
-        _Column("events", "api_key", "api_key_id", when, when, one),
-        _Column("events", "ip_range", "ip", when, when, one),
-        _Column("events", "template", "template_hash", when, when, one),
+        Column("api_keys", "api_key", "api_key_id", made, made, one),
+        Column("payments", "payment", "instrument_id", added, pl.coalesce("removed_at", "added_at"), one),
+        Column("events", "api_key", "api_key_id", when, when, one),
+        Column("events", "ip_range", "ip", when, when, one),
+        Column("events", "template", "template_hash", when, when, one),
     ]
-    found = [
-        c for c in found if c.table in source.tables and c.value in source.tables[c.table].collect_schema().names()
-    ]
-    if "links" in source.tables:
+    found = [c for c in found if c.table in tables and c.value in tables[c.table].collect_schema().names()]
+    if "links" in tables:
         count = pl.col("count").fill_null(1).clip(upper_bound=_LARGEST)
         first, last = pl.coalesce("first_seen", "last_seen"), pl.coalesce("last_seen", "first_seen")
-        spellings = source.tables["links"].select(pl.col("kind").unique()).collect(engine="streaming")["kind"]
+        spellings = tables["links"].select(pl.col("kind").unique()).collect(engine="streaming")["kind"]
         names: dict[str, tuple[str, ...]] = {}
         for spelling in spellings.drop_nulls().sort():
             kind = canonical_kind(spelling)
             names[kind] = (*names.get(kind, ()), spelling)
-        found += [_Column("links", kind, "value", first, last, count, of) for kind, of in names.items()]
+        found += [Column("links", kind, "value", first, last, count, of) for kind, of in names.items()]
     return found
 
 
-def _with_columns(source: Source, table: str) -> pl.LazyFrame:
-    frame = source.tables[table]
+def rows_of(tables: Tables, table: str) -> pl.LazyFrame:
+    """The rows of a table of links, with every declared column that `Gathered` needs; what the table lacks is null."""
+    return _with_columns(tables, table).drop(_UNUSED, strict=False)
+
+
+def _with_columns(tables: Tables, table: str) -> pl.LazyFrame:
+    frame = tables[table]
     present = frame.collect_schema().names()
     lacking = [c for c in INPUT[table].columns if c.name not in present]
     return frame.with_columns(pl.lit(None, c.dtype).alias(c.name) for c in lacking)
 
 
-def _given(source: Source, codes: Codes) -> pl.DataFrame:
+def given_accounts(tables: Tables, codes: Codes) -> pl.DataFrame:
     """What the accounts table declares, one row an account (by number)."""
     declared = [c for c in INPUT["accounts"].columns if c.name != "account_id"]
     schema = pl.Schema({"account": _CODE, **{c.name: c.dtype for c in declared}})
-    if "accounts" not in source.tables:
+    if "accounts" not in tables:
         return schema.to_frame()
     parts, most = [schema.to_frame()], 0
-    for batch in batches(_with_columns(source, "accounts")):
+    for batch in batches(_with_columns(tables, "accounts")):
         parts.append(batch.select(codes.of(batch["account_id"]).alias("account"), *list(schema)[1:]))
         if sum(part.height for part in parts) > 2 * most + BATCH:
             parts = [_merged(pl.concat(parts))]
@@ -326,10 +354,13 @@ def _accounts(names: pl.Series, place: pl.Series, given: pl.DataFrame, activity:
     return pl.DataFrame(columns).with_columns(pl.col("events", "tokens", "limited").fill_null(0))
 
 
-def _of_kind(kind: str, gathered: _Gathered, place: pl.Series, settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame]:
+def links_of_kind(
+    kind: str, gathered: Gathered, place: pl.Series, settings: Settings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The identifiers of one kind, sorted, and the rows of its links with their codes from 0.
 
-    Raw values become identifiers: links of spellings that mean the same have the same code.
+    Raw values become identifiers: links of spellings that mean the same have the same code. place: the code of each
+    account by its number. Once only: the gathered links of the kind are let go.
     """
     raw = gathered.values.pop(kind).texts()  # let go of what is read for the last time
     value = address_ranges(raw, settings)["range"] if kind == "ip_range" else normalise(kind, raw, settings)
@@ -338,7 +369,7 @@ def _of_kind(kind: str, gathered: _Gathered, place: pl.Series, settings: Setting
     account, spelling = unpaired(rows["link"])
     rows = rows.with_columns(link=pair(place.gather(account), code.gather(spelling)))
     identifiers = pl.DataFrame({"kind": pl.repeat(kind, len(values), eager=True), "value": values})
-    return identifiers, summed(rows.drop_nulls("link"), _LINK)
+    return identifiers, summed(rows.drop_nulls("link"), LINK)
 
 
 def _under_each_other(coded: list[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -354,7 +385,7 @@ def _under_each_other(coded: list[tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[p
     # of each kind they are sorted already: to sort them by account is enough
     links = links[argsorted(links["link"].to_numpy() >> 32, 2**32)].rechunk()
     account, identifier = unpaired(links["link"])
-    return pl.concat(identifiers), links.select(account=account, identifier=identifier, **{c: c for c in _LINK})
+    return pl.concat(identifiers), links.select(account=account, identifier=identifier, **{c: c for c in LINK})
 
 
 def _with_spans(accounts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
@@ -377,8 +408,8 @@ def _with_spans(accounts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _with_organisations(accounts: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """org_id normalised: a placeholder names no organisation, or everybody would belong to it."""
+def with_organisations(accounts: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Accounts with org_id normalised: a placeholder names no organisation, or everybody would belong to it."""
     raw = accounts["org_id"].drop_nulls().unique()
     if raw.is_empty():
         return accounts
