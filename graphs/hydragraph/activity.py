@@ -39,6 +39,98 @@ _LAST_DAY = 2**31
 
 
 @dataclass(frozen=True)
+class Bursts:
+    """Beginnings of bursts, sorted by account, then slot.
+
+    account, slot: code and slot of each, shape (bursts,). first, last: slots of the first and the last request of every
+    account, shape (accounts,); anything for one that begins no burst.
+    """
+
+    account: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+
+    def together(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Evidence in bits that the bursts of each pair of accounts begin together more often than their habits give.
+
+        For each window the number n of windows in which both begin a burst is held against a Poisson law with mean
+
+            sum over habits h of n_a(h) * n_b(h) / windows(h)
+
+        where a habit is an hour of the day on a working day or at the weekend (48 of them), n(h) the bursts begun in it,
+        spread evenly over the days on which both accounts were in use, and windows(h) the windows those days have in h:
+        each account keeps its own rate, its own day and its own week. Timetables finer than an hour count, too: the mean is
+        at least the number of pairs of a burst of a and one of b in the same window of two different days, over the days
+        between them less one; the same by weeks. bits = -1 - 0.5 * log2 P(at least n), the
+        evidence of a p-value (Vovk and Wang 2021), less 1 for taking the better of two windows, from 0 to 12.
+        Not checked: timetables with a period that divides neither a day nor a week.
+        """
+        out = np.zeros(len(a))
+        if not len(self.account) or not len(a):
+            return out
+        involved = np.zeros(len(self.first), bool)
+        involved[a] = involved[b] = True
+        kept = involved[self.account]
+        if not kept.any():
+            return out
+        begun = self.account[kept], self.slot[kept], len(self.first)
+        windows, timetables = _windows(*begun), _timetables(*begun)
+        for low in range(0, len(a), _CHUNK):
+            part = slice(low, low + _CHUNK)
+            # windows are no longer than the silence before a burst: fewer than two common hours, fewer than two of any
+            often = np.flatnonzero(_common(windows[-1], a[part], b[part]) >= 2) + low
+            out[often] = self._together(a[often], b[often], windows, timetables)
+        return out
+
+    def _together(
+        self,
+        a: NDArray[np.int64],
+        b: NDArray[np.int64],
+        windows: list[csr_array],
+        timetables: list[dict[int, csr_array]],
+    ) -> NDArray[np.float64]:
+        first, last = self.first, self.last
+        start, stop = np.maximum(first[a], first[b]), np.minimum(last[a], last[b])
+        days = np.maximum((stop - start) / _DAY, 0) + 1.0
+        share_a = np.minimum(days / ((last - first)[a] / _DAY + 1.0), 1.0)
+        share_b = np.minimum(days / ((last - first)[b] / _DAY + 1.0), 1.0)
+        involved, at = np.unique(np.concatenate([a, b]), return_inverse=True)
+        habits = self._habits(involved)
+        both = habits[at[: len(a)]].astype(np.float64) * habits[at[len(a) :]]
+        usual = (both * _WEEK[None, :]).sum(axis=1) * share_a * share_b / days
+        best = np.zeros(len(a))
+        for window, matrix, by_period in zip(WINDOWS_MINUTES, windows, timetables, strict=True):
+            n = _common(matrix, a, b)
+            mean = usual * window / 60
+            for period, timetable in by_period.items():
+                periods = (stop - start) // period
+                elsewhere = (_common(timetable, a, b) - n) / np.maximum(periods, 1)
+                mean = np.maximum(mean, np.where(periods > 0, elsewhere, 0.0))
+            p = poisson_tail(n.astype(np.int64), mean)
+            bits = np.where(n >= 2, -2 - 0.5 * np.log2(np.maximum(p, 1e-300)), 0.0)
+            best = np.maximum(best, bits)
+        return np.clip(best, 0.0, MOST_BITS).round(3)
+
+    def _habits(self, wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Bursts the `wanted` accounts (sorted) begin by hour of day, on working days and at weekends; shape (wanted, 48),
+        neighbouring hours smoothed in."""
+        account, slot = self.account, self.slot
+        row = np.full(len(self.first), -1, np.int64)
+        row[wanted] = np.arange(len(wanted))
+        keep = row[account] >= 0
+        account, slot = row[account[keep]], slot[keep]
+        hour = slot % _DAY // _HOUR
+        # 1970-01-01 was a Thursday: days 2 and 3 of each seven are the weekend
+        weekend = np.isin(slot // _DAY % 7, (2, 3)).astype(np.int64)
+        table = np.bincount(account * _HABITS + weekend * 24 + hour, minlength=len(wanted) * _HABITS)
+        halves = table.astype(np.float32).reshape(-1, 2, 24)
+        smooth = 0.5 * halves + 0.25 * np.roll(halves, 1, axis=2) + 0.25 * np.roll(halves, -1, axis=2)
+        flat: NDArray[np.float32] = smooth.reshape(-1, _HABITS)
+        return flat
+
+
+@dataclass(frozen=True)
 class Activity:
     """Requests by account and slot, sorted by account, then slot; all arrays have shape (rows,).
 
@@ -68,66 +160,9 @@ class Activity:
         return self.account[new], self.slot[new]
 
     def together(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Evidence in bits that the bursts of each pair of accounts begin together more often than their habits give.
-
-        For each window the number n of windows in which both begin a burst is held against a Poisson law with mean
-
-            sum over habits h of n_a(h) * n_b(h) / windows(h)
-
-        where a habit is an hour of the day on a working day or at the weekend (48 of them), n(h) the bursts begun in it,
-        spread evenly over the days on which both accounts were in use, and windows(h) the windows those days have in h:
-        each account keeps its own rate, its own day and its own week. Timetables finer than an hour count, too: the mean is
-        at least the number of pairs of a burst of a and one of b in the same window of two different days, over the days
-        between them less one; the same by weeks. bits = -1 - 0.5 * log2 P(at least n), the
-        evidence of a p-value (Vovk and Wang 2021), less 1 for taking the better of two windows, from 0 to 12.
-        Not checked: timetables with a period that divides neither a day nor a week.
-        """
-        out = np.zeros(len(a))
-        if not len(self.account) or not len(a):
-            return out
-        involved = np.zeros(self.accounts, bool)
-        involved[a] = involved[b] = True
+        """Evidence in bits that the bursts of each pair of accounts begin together: Bursts.together."""
         account, slot = self.begins
-        kept = involved[account]
-        if not kept.any():
-            return out
-        begun = account[kept], slot[kept], self.accounts
-        windows, timetables = _windows(*begun), _timetables(*begun)
-        for low in range(0, len(a), _CHUNK):
-            part = slice(low, low + _CHUNK)
-            # windows are no longer than the silence before a burst: fewer than two common hours, fewer than two of any
-            often = np.flatnonzero(_common(windows[-1], a[part], b[part]) >= 2) + low
-            out[often] = self._together(a[often], b[often], windows, timetables)
-        return out
-
-    def _together(
-        self,
-        a: NDArray[np.int64],
-        b: NDArray[np.int64],
-        windows: list[csr_array],
-        timetables: list[dict[int, csr_array]],
-    ) -> NDArray[np.float64]:
-        first, last = self._span
-        start, stop = np.maximum(first[a], first[b]), np.minimum(last[a], last[b])
-        days = np.maximum((stop - start) / _DAY, 0) + 1.0
-        share_a = np.minimum(days / ((last - first)[a] / _DAY + 1.0), 1.0)
-        share_b = np.minimum(days / ((last - first)[b] / _DAY + 1.0), 1.0)
-        involved, at = np.unique(np.concatenate([a, b]), return_inverse=True)
-        habits = self._habits(involved)
-        both = habits[at[: len(a)]].astype(np.float64) * habits[at[len(a) :]]
-        usual = (both * _WEEK[None, :]).sum(axis=1) * share_a * share_b / days
-        best = np.zeros(len(a))
-        for window, matrix, by_period in zip(WINDOWS_MINUTES, windows, timetables, strict=True):
-            n = _common(matrix, a, b)
-            mean = usual * window / 60
-            for period, timetable in by_period.items():
-                periods = (stop - start) // period
-                elsewhere = (_common(timetable, a, b) - n) / np.maximum(periods, 1)
-                mean = np.maximum(mean, np.where(periods > 0, elsewhere, 0.0))
-            p = poisson_tail(n.astype(np.int64), mean)
-            bits = np.where(n >= 2, -2 - 0.5 * np.log2(np.maximum(p, 1e-300)), 0.0)
-            best = np.maximum(best, bits)
-        return np.clip(best, 0.0, MOST_BITS).round(3)
+        return Bursts(account, slot, *self._span).together(a, b)
 
     def in_step(self, group: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
         """How much more often two groups begin bursts in the same quarter of an hour than on other days, in z-scores.
@@ -360,23 +395,6 @@ class Activity:
         last[self.account] = self.slot
         first[self.account[::-1]] = self.slot[::-1]
         return first, last
-
-    def _habits(self, wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Bursts the `wanted` accounts (sorted) begin by hour of day, on working days and at weekends; shape (wanted, 48),
-        neighbouring hours smoothed in."""
-        account, slot = self.begins
-        row = np.full(self.accounts, -1, np.int64)
-        row[wanted] = np.arange(len(wanted))
-        keep = row[account] >= 0
-        account, slot = row[account[keep]], slot[keep]
-        hour = slot % _DAY // _HOUR
-        # 1970-01-01 was a Thursday: days 2 and 3 of each seven are the weekend
-        weekend = np.isin(slot // _DAY % 7, (2, 3)).astype(np.int64)
-        table = np.bincount(account * _HABITS + weekend * 24 + hour, minlength=len(wanted) * _HABITS)
-        halves = table.astype(np.float32).reshape(-1, 2, 24)
-        smooth = 0.5 * halves + 0.25 * np.roll(halves, 1, axis=2) + 0.25 * np.roll(halves, -1, axis=2)
-        flat: NDArray[np.float32] = smooth.reshape(-1, _HABITS)
-        return flat
 
 
 def _windows(account: NDArray[np.int64], slot: NDArray[np.int64], accounts: int) -> list[csr_array]:

@@ -129,9 +129,7 @@ class BipartiteGraph:
 
         Shape (links,), in the order of `users.indices`: by identifier, then account.
         """
-        once = (pl.col("count") == 1) & (pl.col("first_seen") == pl.col("last_seen"))
-        when = self.links.select(pl.when(once).then(pl.col("first_seen").cast(pl.Int64)).fill_null(-1)).to_series()
-        return when.to_numpy()[self.by_identifier]
+        return moments(self.links)[self.by_identifier]
 
     @cached_property
     def focus(self) -> NDArray[np.float32]:
@@ -140,18 +138,8 @@ class BipartiteGraph:
         0 where the account uses every identifier of the kind once, because then shares say nothing but how many there
         are. Shape (links,), in the order of `users.indices`.
         """
-        if self.links.is_empty():
-            return np.zeros(0, np.float32)
         count = np.maximum(self.links["count"].fill_null(1).to_numpy(), 1)
-        # the links of an account to the identifiers of one kind stand together
-        of_kind = self.kind_code.astype(np.int8)[self.links["identifier"].to_numpy()]
-        start = np.flatnonzero(changes(self.links["account"].to_numpy(), of_kind))
-        number = np.diff(np.append(start, len(count)))
-        total = np.add.reduceat(count, start)
-        often = np.flatnonzero(np.repeat(total != number, number))
-        share = np.zeros(len(count), np.float32)
-        share[often] = np.log2(count[often] / np.repeat(total, number)[often])
-        return share[self.by_identifier]
+        return focus(self.links["account"].to_numpy(), self._kind_of_links, count)[self.by_identifier]
 
     @cached_property
     def passing(self) -> NDArray[np.bool_]:
@@ -163,17 +151,16 @@ class BipartiteGraph:
         """
         moment = np.empty(self.links.height, np.int64)
         moment[self.by_identifier] = self.moment
-        focus = np.empty(self.links.height, np.float32)
-        focus[self.by_identifier] = self.focus
-        identifier = self.links["identifier"].to_numpy()
-        once = np.flatnonzero((moment >= 0) & (focus <= _SMALL_PART) & (self.degree[identifier] > 1))
-        account, kind = self.links["account"].to_numpy()[once], self.kind_code[identifier[once]]
-        order = np.lexsort((kind, moment[once], account))
-        same = (np.diff(account[order]) == 0) & (np.diff(moment[once][order]) == 0) & (np.diff(kind[order]) != 0)
-        passing = np.zeros(self.links.height, bool)
-        passing[once[order[:-1][same]]] = True
-        passing[once[order[1:][same]]] = True
-        return passing
+        share = np.empty(self.links.height, np.float32)
+        share[self.by_identifier] = self.focus
+        shared = self.degree[self.links["identifier"].to_numpy()] > 1
+        return passing(self.links["account"].to_numpy(), self._kind_of_links, moment, share, shared)
+
+    @cached_property
+    def _kind_of_links(self) -> NDArray[np.int8]:
+        """Kind of the identifier of each link, shape (links,)."""
+        kind: NDArray[np.int8] = self.kind_code.astype(np.int8)[self.links["identifier"].to_numpy()]
+        return kind
 
     def to_networkx(self) -> nx.Graph[str]:
         """The graph as networkx.Graph with plain values: see `networkx_graph` for nodes and attributes."""
@@ -191,6 +178,52 @@ class BipartiteGraph:
     def __repr__(self) -> str:
         sizes = f"{self.accounts.height} accounts, {self.identifiers.height} identifiers, {self.links.height} links"
         return f"<BipartiteGraph {sizes}>"
+
+
+def moments(links: pl.DataFrame) -> NDArray[np.int64]:
+    """When each link was used, as BipartiteGraph.moment has it, in the order of `links`."""
+    once = (pl.col("count") == 1) & (pl.col("first_seen") == pl.col("last_seen"))
+    return links.select(pl.when(once).then(pl.col("first_seen").cast(pl.Int64)).fill_null(-1)).to_series().to_numpy()
+
+
+def focus(
+    account: NDArray[np.integer[Any]], kind: NDArray[np.integer[Any]], count: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """BipartiteGraph.focus of links sorted by account, then kind, in their order; all arrays have shape (links,).
+
+    All links of an account must be there. count: uses, at least 1.
+    """
+    share = np.zeros(len(count), np.float32)
+    if not len(count):
+        return share
+    # the links of an account to the identifiers of one kind stand together
+    start = np.flatnonzero(changes(account, kind))
+    number = np.diff(np.append(start, len(count)))
+    total = np.add.reduceat(count, start)
+    often = np.flatnonzero(np.repeat(total != number, number))
+    share[often] = np.log2(count[often] / np.repeat(total, number)[often])
+    return share
+
+
+def passing(
+    account: NDArray[np.integer[Any]],
+    kind: NDArray[np.integer[Any]],
+    moment: NDArray[np.int64],
+    share: NDArray[np.float32],
+    shared: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """BipartiteGraph.passing of links sorted by account, then identifier, in their order; all arrays have shape (links,).
+
+    share: `focus`. shared: whether more than one account uses the identifier.
+    """
+    once = np.flatnonzero((moment >= 0) & (share <= _SMALL_PART) & shared)
+    order = np.lexsort((kind[once], moment[once], account[once]))
+    once = once[order]
+    same = (np.diff(account[once]) == 0) & (np.diff(moment[once]) == 0) & (np.diff(kind[once]) != 0)
+    found = np.zeros(len(account), bool)
+    found[once[:-1][same]] = True
+    found[once[1:][same]] = True
+    return found
 
 
 def account_node(account_id: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from hydragraph.evidence import Evidence
 from hydragraph.identifiers import is_circumstantial
 from hydragraph.runs import changes
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 PAIR_BUDGET = 8
 """Pairs formed per account of the source, at most: wide identifiers beyond it only add to pairs found otherwise."""
 
@@ -22,8 +25,10 @@ COMBINED_MARGIN = 5.0
 """Bits taken off a tie none of whose identifiers would tell on its own (log-odds of 0): pairs that belong together
 usually share one that does, so a mere coincidence of weak ones must be this much stronger."""
 
+WIDEST_PAIRED = 512
+"""Identifiers with more accounts form no pairs."""
+
 _SMALLEST_BUDGET = 600_000
-_WIDEST_PAIRED = 512
 _WORTH_A_LOOK = 12.0
 _CHUNK = 4_000_000
 _CLOSEST = 6.0
@@ -31,6 +36,10 @@ _THIN = -4.0
 _TOLERATED = 1.0
 _MOST_UNLIKE = 20.0
 _MILLI = 1000
+
+_THINLY, _IN_PASSING, _ALONE, _ENOUGH = np.array([1, 2, 4, 8], np.uint8)
+"""Of a pair on one identifier: one of the two hardly uses it; came by it in passing; it would tell alone; it comes near
+the threshold alone."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,64 @@ class Ties:
             self.a[keep], self.b[keep], self.net[keep], self.shared[keep], self.kinds[keep], self.synchrony[keep],
             self.pairs_formed,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Uses:
+    """Links to identifiers that may form pairs, sorted by identifier, then account; all arrays have shape (uses,).
+
+    account: code. focus, moment, passing: those of BipartiteGraph. several: Evidence.several of the account.
+    """
+
+    account: NDArray[np.integer[Any]]
+    focus: NDArray[np.float32]
+    moment: NDArray[np.int64]
+    passing: NDArray[np.bool_]
+    several: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What identifiers are worth, in thousandths of a bit; all arrays have shape (identifiers,).
+
+    kind: its code. bits, further, woven: those of Evidence. sure: whether sharing it alone reaches even odds.
+    """
+
+    kind: NDArray[np.int64]
+    bits: NDArray[np.int64]
+    further: NDArray[np.int64]
+    woven: NDArray[np.int64]
+    sure: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Formed:
+    """Pairs of uses of an identifier; all arrays have shape (pairs,).
+
+    a, b: positions among the uses. identifier: which. close: closeness and woven bits less unlike use, in thousandths of
+    a bit. flags: what else is known of the pair.
+    """
+
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    identifier: NDArray[np.int32]
+    close: NDArray[np.int16]
+    flags: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Pairs of accounts that come near the threshold, sorted by key; all arrays have shape (pairs,).
+
+    key: a * N + b. telling, around: thousandths of a bit from kinds that tell, the margin taken off, and from those that
+    only support. shared: identifiers. kinds: bit k for kind k.
+    """
+
+    key: NDArray[np.int64]
+    telling: NDArray[np.int64]
+    around: NDArray[np.int64]
+    shared: NDArray[np.int64]
+    kinds: NDArray[np.int64]
 
 
 def find_ties(
@@ -92,47 +159,115 @@ def find_ties(
     Time O(pairs log pairs).
     Not checked: pairs that share wide identifiers only; joining.py looks at those once cores have formed.
     """
-    circumstantial = np.array([is_circumstantial(k) for k in graph.kinds], bool)
+    n = np.int64(max(graph.accounts.height, 1))
+    circumstantial = circumstantial_kinds(graph.kinds)
     # without times the circumstantial kinds can only add to pairs that others form
     able = np.ones(len(graph.kinds), bool) if activity is not None else ~circumstantial
     paired = _paired(graph, evidence, able, pairs_each)
-    key, identifier, close, thin, passing, formed = _shares(graph, evidence, paired)
-    if not len(key):
-        none = np.zeros(0, np.int64)
-        return Ties(none, none, np.zeros(0), none, none, np.zeros(0), formed)
-    kind = graph.kind_code[identifier]
-    best = changes(key, kind)
-    worth = np.where(best, _milli(evidence.bits)[identifier], _milli(evidence.further)[identifier]) + close
-    worth = np.maximum(worth - _breadth(graph, key, kind), 0)
-    of_kind = np.flatnonzero(best)
-    start = np.flatnonzero(changes(key[of_kind]))
-    mesh = _woven(evidence, *np.divmod(key, np.int64(graph.accounts.height)), identifier) > 0
-    alone = np.logical_or.reduceat(((evidence.logit[identifier] >= 0) | mesh) & ~thin, of_kind[start])
-    count = np.diff(np.append(of_kind[start], len(key)))
-    kind_worth = _one_fact(np.add.reduceat(worth, of_kind), passing[of_kind], start)
-    key, kind = key[of_kind], kind[of_kind]
-    supports = circumstantial[kind] | np.logical_and.reduceat(thin, of_kind)
-    telling = np.add.reduceat(np.where(supports, 0, kind_worth), start)
-    around = np.add.reduceat(np.where(supports, kind_worth, 0), start)
-    mask = np.bitwise_or.reduceat(np.int64(1) << kind, start)
-    most = (evidence.prior - 1) * _MILLI
-    telling -= np.where(alone, 0, round(COMBINED_MARGIN * _MILLI))
-    looked = telling + np.minimum(around, most) >= (evidence.prior + threshold - _WORTH_A_LOOK) * _MILLI
-    a, b = np.divmod(key[start[looked]], np.int64(graph.accounts.height))
-    telling, around, count, mask = telling[looked], around[looked], count[looked], mask[looked]
-    in_time = np.zeros(len(a), np.int64) if activity is None else _milli(activity.together(a, b))
+    worth = Worth(
+        graph.kind_code, milli(evidence.bits), milli(evidence.further), milli(evidence.woven), evidence.logit >= 0
+    )
+    key, identifier, close, flags, formed = _shares(graph, evidence, worth, paired)
+    kind = worth.kind[identifier]
+    close -= _breadth(graph, key, kind)
+    looked = look(
+        key, kind, identifier, worth.bits[identifier] + close, worth.further[identifier] + close, flags,
+        circumstantial, evidence.prior, threshold,
+    )  # fmt: skip
+    a, b = np.divmod(looked.key, n)
+    telling, around, count, mask = looked.telling, looked.around, looked.shared, looked.kinds
+    in_time = np.zeros(len(a), np.int64) if activity is None else milli(activity.together(a, b))
     telling = telling + in_time
     for k in range(len(graph.kinds)):
-        more, shared = _wide_shares(graph, evidence, k, ~paired, a, b, mask)
+        more, shared = _of_wide_kind(graph, worth, k, ~paired, a, b, mask)
         if circumstantial[k]:
             around += more
         else:
             telling += more
         count += shared
         mask |= (more > 0).astype(np.int64) << k
-    net = np.round((telling + np.minimum(around, most)) / _MILLI - evidence.prior, 3)
+    net = net_bits(telling, around, evidence.prior)
     keep = net >= threshold
     return Ties(a[keep], b[keep], net[keep], count[keep], mask[keep], in_time[keep] / _MILLI, formed)
+
+
+def circumstantial_kinds(kinds: Sequence[str]) -> NDArray[np.bool_]:
+    """Which kinds support a tie and never make one, shape (kinds,)."""
+    return np.array([is_circumstantial(k) for k in kinds], bool)
+
+
+def net_bits(telling: NDArray[np.int64], around: NDArray[np.int64], prior: float) -> NDArray[np.float64]:
+    """Log-odds in bits, of thousandths of a bit that tell, and of those that support and never reach even odds."""
+    net: NDArray[np.float64] = np.round((telling + np.minimum(around, _most(prior))) / _MILLI - prior, 3)
+    return net
+
+
+def _most(prior: float) -> float:
+    return (prior - 1) * _MILLI
+
+
+def look(
+    key: NDArray[np.int64],
+    kind: NDArray[np.int64],
+    identifier: NDArray[np.int64],
+    best: NDArray[np.int64],
+    further: NDArray[np.int64],
+    flags: NDArray[np.uint8],
+    circumstantial: NDArray[np.bool_],
+    prior: float,
+    threshold: float = 0.0,
+) -> Looked:
+    """The pairs of accounts that come near the threshold by the identifiers that formed them.
+
+    An entry for each pair and identifier, sorted by key, all of a pair together. kind, identifier: which; best, further:
+    its worth if it is the best of its kind and if it is not, in thousandths of a bit, its breadth taken off; flags: of
+    Formed. A pair with one entry that does not come near alone must have been left out.
+    """
+    none = np.zeros(0, np.int64)
+    if not len(key):
+        return Looked(none, none, none, none, none)
+    order = _in_order(key, kind, identifier, best)
+    kind, flags = kind[order], flags[order]  # keys stay where they are
+    first = changes(key, kind)
+    worth = np.maximum(np.where(first, best[order], further[order]), 0)
+    of_kind = np.flatnonzero(first)
+    start = np.flatnonzero(changes(key[of_kind]))
+    alone = np.logical_or.reduceat(flags & _ALONE > 0, of_kind[start])
+    count = np.diff(np.append(of_kind[start], len(key)))
+    kind_worth = _one_fact(np.add.reduceat(worth, of_kind), flags[of_kind] & _IN_PASSING > 0, start)
+    key, kind = key[of_kind], kind[of_kind]
+    supports = circumstantial[kind] | np.logical_and.reduceat(flags & _THINLY > 0, of_kind)
+    telling = np.add.reduceat(np.where(supports, 0, kind_worth), start)
+    around = np.add.reduceat(np.where(supports, kind_worth, 0), start)
+    mask = np.bitwise_or.reduceat(np.int64(1) << kind, start)
+    telling -= np.where(alone, 0, round(COMBINED_MARGIN * _MILLI))
+    near = telling + np.minimum(around, _most(prior)) >= (prior + threshold - _WORTH_A_LOOK) * _MILLI
+    return Looked(key[start[near]], telling[near], around[near], count[near], mask[near])
+
+
+def _in_order(
+    key: NDArray[np.int64], kind: NDArray[np.int64], identifier: NDArray[np.int64], worth: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The order by key, kind, falling worth and identifier, of entries sorted by key."""
+    # only those that share a key change places among themselves
+    several = np.flatnonzero(_again(key))
+    order = np.arange(len(key))
+    order[several] = several[np.lexsort((identifier[several], -worth[several], kind[several], key[several]))]
+    return order
+
+
+def _again(key: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether another entry has the same key; sorted."""
+    again = ~changes(key)
+    again[:-1] |= again[1:]
+    return again
+
+
+def worth_keeping(key: NDArray[np.int64], flags: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Of entries sorted by key those to keep: a pair that shares one identifier only is left out when that alone cannot come
+    near the threshold. Most pairs of neighbours on one address range go this way."""
+    keep: NDArray[np.bool_] = _again(key) | (flags & _ENOUGH > 0)
+    return keep
 
 
 def _one_fact(worth: NDArray[np.int64], passing: NDArray[np.bool_], start: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -151,14 +286,7 @@ def _one_fact(worth: NDArray[np.int64], passing: NDArray[np.bool_], start: NDArr
     return out
 
 
-def _woven(
-    evidence: Evidence, a: NDArray[np.int64], b: NDArray[np.int64], identifier: NDArray[np.integer[Any]]
-) -> NDArray[np.int64]:
-    """What the identifiers add between two accounts of their mesh, in thousandths of a bit."""
-    return np.where(evidence.several[a] & evidence.several[b], _milli(evidence.woven[identifier]), 0)
-
-
-def _milli(bits: NDArray[np.float64]) -> NDArray[np.int64]:
+def milli(bits: NDArray[np.float64]) -> NDArray[np.int64]:
     """Thousandths of a bit as integers, so that sums do not depend on their order."""
     return np.round(bits * _MILLI).astype(np.int64)
 
@@ -166,115 +294,136 @@ def _milli(bits: NDArray[np.float64]) -> NDArray[np.int64]:
 def _paired(graph: BipartiteGraph, evidence: Evidence, kinds: NDArray[np.bool_], pairs_each: int) -> NDArray[np.bool_]:
     """Which identifiers of the given kinds form pairs: the worthiest first, equals together, within the budget."""
     degree = graph.degree
-    able = (graph.here > 1) & (degree <= _WIDEST_PAIRED) & (evidence.bits > 0)
+    able = (graph.here > 1) & (degree <= WIDEST_PAIRED) & (evidence.bits > 0)
     able &= kinds[graph.kind_code]
     pairs = degree * (degree - 1) // 2
-    budget = max(_SMALLEST_BUDGET, pairs_each * graph.accounts.height)
-    rank = -evidence.logit[able]
-    levels, at = np.unique(rank, return_inverse=True)
-    spent = np.cumsum(np.bincount(at, weights=pairs[able], minlength=len(levels)))
-    allowed = np.zeros(len(degree), dtype=bool)
-    if len(levels):
-        allowed[able] = (spent <= budget)[at]
-    return allowed
+    able[able] = within_budget(evidence.logit[able], pairs[able], pair_budget(graph.accounts.height, pairs_each))
+    return able
+
+
+def pair_budget(accounts: int, pairs_each: int) -> int:
+    """How many pairs may be formed."""
+    return max(_SMALLEST_BUDGET, pairs_each * accounts)
+
+
+def within_budget(logit: NDArray[np.float64], pairs: NDArray[np.int64], budget: int) -> NDArray[np.bool_]:
+    """Which entries, the worthiest first and equals together, have no more pairs than the budget; shape of both arrays."""
+    levels, at = np.unique(-logit, return_inverse=True)
+    spent = np.cumsum(np.bincount(at, weights=pairs, minlength=len(levels)))
+    within: NDArray[np.bool_] = (spent <= budget)[at]
+    return within
 
 
 def _breadth(graph: BipartiteGraph, key: NDArray[np.int64], kind: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What each entry is worth less because its accounts use very many identifiers of the kind, in thousandths of a bit.
-
-    log2(k_a * k_b / m^2), at least 0; k: identifiers of the kind an account uses, m: their mean over links, sum of k^2 /
-    sum of k. Two accounts that share posts by the hundred share some with everybody.
-    """
-    a, b = np.divmod(key, np.int64(graph.accounts.height))
+    """What each entry is worth less because its accounts use very many identifiers of the kind: see `breadth`."""
+    a, b = np.divmod(key, np.int64(max(graph.accounts.height, 1)))
     out = np.zeros(len(key), np.int64)
     for k in np.unique(kind).tolist():
         at = np.flatnonzero(kind == k)
         held = graph.held[:, k].astype(np.int64)
-        usual = int((held**2).sum()) / int(held.sum())
-        out[at] = _milli(np.maximum(np.log2(held[a[at]] * held[b[at]] / usual**2), 0.0))
+        usual = usual_product(int(held.sum()), int((held**2).sum()))
+        out[at] = breadth(held[a[at]] * held[b[at]], usual)
     return out
 
 
-def _shares(
-    graph: BipartiteGraph, evidence: Evidence, paired: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_], int]:
-    """One entry per pair and paired identifier: pair key a * N + b, identifier, closeness less unlike use in thousandths
-    of a bit, whether one of the two hardly uses it, whether one of the two came by it in passing (BipartiteGraph.passing);
-    and how many pairs were formed.
+def usual_product(number: int, squares: int) -> float:
+    """m^2 of `breadth`. number, squares: sums over the accounts of k and k^2."""
+    return (squares / number) ** 2
 
-    Sorted by key, kind, falling worth. A pair that shares one identifier only is left out when that alone cannot come
-    near the threshold: most pairs of neighbours on one address range go this way.
+
+def breadth(product: NDArray[np.int64], usual: float | NDArray[np.float64]) -> NDArray[np.int64]:
+    """log2(k_a * k_b / m^2), at least 0, in thousandths of a bit; k: identifiers of one kind an account uses, m: their mean
+    over links, sum of k^2 / sum of k. Two accounts that share posts by the hundred share some with everybody.
+
+    product: k_a * k_b of each pair. usual: m^2.
     """
+    return milli(np.maximum(np.log2(product / usual), 0.0))
+
+
+def _shares(
+    graph: BipartiteGraph, evidence: Evidence, worth: Worth, paired: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8], int]:
+    """One entry per pair and paired identifier that is worth keeping: pair key a * N + b, identifier, `close` and `flags`
+    of Formed; and how many pairs were formed. Sorted by key."""
     n = np.int64(max(graph.accounts.height, 1))
-    milli = _milli(evidence.bits)
-    enough = round((evidence.prior - _WORTH_A_LOOK / 2) * _MILLI)
-    users = graph.users.indices
+    users = graph.users
+    uses = Uses(
+        users.indices, graph.focus, graph.moment, graph.passing[graph.by_identifier], evidence.several[users.indices]
+    )
     keys, which, closer = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.int16)]
-    thinner, passed = [np.zeros(0, bool)], [np.zeros(0, bool)]
-    passing = graph.passing[graph.by_identifier]
-    for a, b, identifiers, pairs in _pair_blocks(graph, paired):
-        low, high = users[a].astype(np.int64), users[b].astype(np.int64)
-        keys.append(np.minimum(low, high) * n + np.maximum(low, high))
-        which.append(identifiers)
-        apart = np.abs(graph.focus[a] - graph.focus[b]).astype(np.float64)
-        unlike = _milli(np.clip(apart - _TOLERATED, 0.0, _MOST_UNLIKE))
-        close = _closeness(graph, evidence, a, b, identifiers, pairs) + _woven(evidence, low, high, identifiers)
-        closer.append((close - unlike).astype(np.int16))
-        thinner.append(np.minimum(graph.focus[a], graph.focus[b]) < _THIN)
-        passed.append(passing[a] | passing[b])
+    flagged = [np.zeros(0, np.uint8)]
+    starts = users.indptr.astype(np.int64)
+    for pairs in form_pairs(uses, starts, graph.here, np.flatnonzero(paired), worth, evidence.gaps, evidence.prior):
+        keys.append(pair_key(uses, pairs, n))
+        which.append(pairs.identifier)
+        closer.append(pairs.close)
+        flagged.append(pairs.flags)
     key = np.concatenate(keys)
     formed_on = np.concatenate(which)
     near = np.concatenate(closer)
-    thin = np.concatenate(thinner)
-    came_by = np.concatenate(passed)
+    flags = np.concatenate(flagged)
     keys.clear()
     which.clear()
     closer.clear()
-    thinner.clear()
-    passed.clear()
+    flagged.clear()
     formed = len(key)
     order = np.argsort(key)
-    key, formed_on, near, thin, came_by = key[order], formed_on[order], near[order], thin[order], came_by[order]
-    again = ~changes(key)
-    again[:-1] |= again[1:]
-    keep = again | (milli[formed_on] + near >= enough)
-    key, identifier, close = key[keep], formed_on[keep].astype(np.int64), near[keep].astype(np.int64)
-    thin, came_by = thin[keep], came_by[keep]
-    # sorted by key already: only those that share a key change places among themselves
-    several = np.flatnonzero(again[keep])
-    of = identifier[several]
-    order = np.arange(len(key))
-    order[several] = several[np.lexsort((of, -milli[of] - close[several], graph.kind_code[of], key[several]))]
-    return key, identifier[order], close[order], thin[order], came_by[order], formed
+    key, formed_on, near, flags = key[order], formed_on[order], near[order], flags[order]
+    keep = worth_keeping(key, flags)
+    return key[keep], formed_on[keep].astype(np.int64), near[keep].astype(np.int64), flags[keep], formed
 
 
-def _pair_blocks(
-    graph: BipartiteGraph, paired: NDArray[np.bool_]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], int]]:
-    """All pairs of links (positions in graph.users) to each paired identifier, the identifier, and how many pairs each
-    identifier has; in blocks of identifiers with equally many users, all pairs of one together."""
-    starts = graph.users.indptr.astype(np.int64)
-    for d in np.unique(graph.here[paired]).tolist():
-        of_degree = np.flatnonzero(paired & (graph.here == d))
+def pair_key(uses: Uses, pairs: Formed, accounts: np.int64) -> NDArray[np.int64]:
+    """a * N + b of each pair, a < b being the codes of its accounts and N their number."""
+    low, high = uses.account[pairs.a].astype(np.int64), uses.account[pairs.b].astype(np.int64)
+    return np.minimum(low, high) * accounts + np.maximum(low, high)
+
+
+def form_pairs(
+    uses: Uses,
+    starts: NDArray[np.int64],
+    number: NDArray[np.int64],
+    identifiers: NDArray[np.int64],
+    worth: Worth,
+    gaps: Mapping[int, NDArray[np.int64]],
+    prior: float,
+    most: int = _CHUNK,
+) -> Iterator[Formed]:
+    """All pairs of uses of each of `identifiers`, all of one together, in blocks of about `most`.
+
+    starts, number: where the uses of every identifier begin and how many there are, shape (identifiers,), by which
+    `identifiers` and `worth` are counted as well. gaps: Evidence.gaps. prior: Evidence.prior.
+    """
+    enough = round((prior - _WORTH_A_LOOK / 2) * _MILLI)
+    size = number[identifiers]
+    for d in np.unique(size).tolist():
+        of_degree = identifiers[size == d]
         first, second = np.triu_indices(d, k=1)
-        step = max(1, _CHUNK // len(first))
+        step = max(1, most // len(first))
         for i in range(0, len(of_degree), step):
             block = of_degree[i : i + step]
             start = starts[block][:, None]
-            yield (
-                (start + first).ravel(),
-                (start + second).ravel(),
-                np.repeat(block.astype(np.int32), len(first)),
-                len(first),
-            )
+            a, b = (start + first).ravel(), (start + second).ravel()
+            identifier = np.repeat(block.astype(np.int32), len(first))
+            apart = np.abs(uses.focus[a] - uses.focus[b]).astype(np.float64)
+            unlike = milli(np.clip(apart - _TOLERATED, 0.0, _MOST_UNLIKE))
+            woven = np.where(uses.several[a] & uses.several[b], worth.woven[identifier], 0)
+            close = _closeness(uses.moment, worth.kind[identifier], gaps, a, b, len(first)) + woven
+            near = (close - unlike).astype(np.int16)
+            thin = np.minimum(uses.focus[a], uses.focus[b]) < _THIN
+            flags = thin * _THINLY
+            flags |= (uses.passing[a] | uses.passing[b]) * _IN_PASSING
+            flags |= ((worth.sure[identifier] | (woven > 0)) & ~thin) * _ALONE
+            flags |= (worth.bits[identifier] + near >= enough) * _ENOUGH
+            yield Formed(a, b, identifier, near, flags)
 
 
 def _closeness(
-    graph: BipartiteGraph,
-    evidence: Evidence,
+    moment: NDArray[np.int64],
+    kind: NDArray[np.int64],
+    gaps: Mapping[int, NDArray[np.int64]],
     a: NDArray[np.int64],
     b: NDArray[np.int64],
-    identifiers: NDArray[np.int32],
     pairs: int,
 ) -> NDArray[np.int64]:
     """Thousandths of a bit for the gap between the two uses; 0 where a time is not known.
@@ -283,10 +432,9 @@ def _closeness(
     this very identifier, because what everybody does in the same minute is not close.
     """
     out = np.zeros(len(a), np.int64)
-    kind = graph.kind_code[identifiers]
-    for k, usual in evidence.gaps.items():
+    for k, usual in gaps.items():
         at = np.flatnonzero(kind == k)
-        first, second = graph.moment[a[at]], graph.moment[b[at]]
+        first, second = moment[a[at]], moment[b[at]]
         unknown = (first < 0) | (second < 0)
         gap = np.where(unknown, np.iinfo(np.int64).max, np.abs(first - second))
         if pairs == 1:
@@ -300,29 +448,38 @@ def _closeness(
     return out
 
 
-def _wide_shares(
+def _of_wide_kind(
     graph: BipartiteGraph,
-    evidence: Evidence,
+    worth: Worth,
     kind: int,
     wide: NDArray[np.bool_],
     a: NDArray[np.int64],
     b: NDArray[np.int64],
     have: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What identifiers of one kind that formed no pairs add, in thousandths of a bit, and how many are shared.
-
-    The best one counts; nothing is added for a kind the pair shares already.
-    """
+    """`wide_shares` of the identifiers of one kind that formed no pairs; nothing for a kind the pair shares already."""
     more = np.zeros(len(a), np.int64)
     shared = np.zeros(len(a), np.int64)
-    columns = np.flatnonzero(wide & (graph.kind_code == kind) & (graph.degree > 1) & (evidence.bits > 0))
+    columns = np.flatnonzero(wide & (graph.kind_code == kind) & (graph.degree > 1) & (worth.bits > 0))
     need = np.flatnonzero((have >> kind & 1) == 0)
     if len(columns) and len(need):
-        incidence = graph.matrix[:, columns].astype(np.int64)
-        valued = incidence.multiply(_milli(evidence.bits)[columns]).tocsr()
-        for i in range(0, len(need), _CHUNK // 4):
-            at = need[i : i + _CHUNK // 4]
-            both = incidence[a[at]].multiply(valued[b[at]]).tocsr()
-            more[at] = both.max(axis=1).toarray().ravel()
-            shared[at] = np.diff(both.indptr)
+        more[need], shared[need] = wide_shares(graph.matrix[:, columns], worth.bits[columns], a[need], b[need])
+    return more, shared
+
+
+def wide_shares(
+    incidence: csr_array, bits: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What the best of the identifiers that rows a and b of `incidence` share is worth, and how many they share.
+
+    incidence: accounts x identifiers, 0/1. bits: of each identifier, in thousandths, above 0.
+    """
+    more, shared = np.zeros(len(a), np.int64), np.zeros(len(a), np.int64)
+    incidence = incidence.astype(np.int64)
+    valued = incidence.multiply(bits).tocsr()
+    for i in range(0, len(a), _CHUNK // 4):
+        at = slice(i, i + _CHUNK // 4)
+        both = incidence[a[at]].multiply(valued[b[at]]).tocsr()
+        more[at] = both.max(axis=1).toarray().ravel()
+        shared[at] = np.diff(both.indptr)
     return more, shared
