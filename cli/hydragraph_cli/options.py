@@ -23,6 +23,17 @@ FOLDER = click.Path(path_type=Path)
 """A path that the library, not click, judges: a source that is not there is refused input, not wrong usage."""
 
 
+class Place(click.Path):
+    """A path, or a place named by a scheme (`s3://bucket/folder`), which stays a text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The text of a place, the Path of anything else."""
+        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
+
+
+PLACE = Place(path_type=Path)
+
+
 def talk_options(command: Command) -> Command:
     """--quiet and --verbose, before or after the name of the command; the last one given holds."""
 
@@ -203,14 +214,14 @@ def source_options(command: Command) -> Command:
     """SOURCE..., --mapping and the settings, handed on as `source`, `mapping` and `settings`."""
 
     @functools.wraps(command)
-    def with_source(*args: Any, source: tuple[Path, ...], origin: Mapping[str, str], **given: Any) -> Any:
+    def with_source(*args: Any, source: tuple[Path | str, ...], origin: Mapping[str, str], **given: Any) -> Any:
         if not source and given["mapping"] is None:  # a mapping file may name databases for everything
             raise click.MissingParameter(param_hint="'SOURCE...'", param_type="argument")
         return command(*args, source=source[0] if len(source) == 1 else source, **given)
 
     decorated: Any = with_source
     mapping = click.option("--mapping", type=FOLDER, help="TOML file that says which file and column means what.")
-    argument = click.argument("source", type=FOLDER, nargs=-1)
+    argument = click.argument("source", type=PLACE, nargs=-1)
     done: Command = argument(mapping(settings_options(decorated)))
     return done
 
@@ -238,6 +249,49 @@ def settings_options(command: Command) -> Command:
         )(decorated)
     config = click.option("--config", type=FOLDER, help="TOML file of settings, `name = value` a line; see `config`.")
     done: Command = config(decorated)
+    return done
+
+
+def engine_options(command: Command) -> Command:
+    """--engine and what goes with it, handed on as `engine`; None for the embedded one."""
+
+    @functools.wraps(command)
+    def with_engine(
+        *args: Any,
+        engine: str,
+        master: str | None,
+        remote: str | None,
+        stages: Path | str | None,
+        keep_stages: bool,
+        **given: Any,
+    ) -> Any:
+        asked = {"--master": master, "--remote": remote, "--stages": stages, "--keep-stages": keep_stages or None}
+        found = None
+        if engine == "spark":
+            import hydragraph as hg
+
+            found = hg.Spark(master=master, remote=remote, stages=stages, keep=keep_stages)
+        elif useless := [name for name, value in asked.items() if value is not None]:
+            raise click.UsageError(f"{useless[0]} goes with --engine spark")
+        return command(*args, engine=found, **given)
+
+    decorated: Any = with_engine
+    options = (
+        click.option(
+            "--engine", type=click.Choice(("embedded", "spark")), default="embedded", show_default=True,
+            help="Where the heavy steps run: here, or on a Spark cluster.",
+        ),
+        click.option("--master", metavar="URL", help="Spark master: local[4], spark://host:7077, yarn."),
+        click.option("--remote", metavar="URL", help="Spark Connect server: sc://host:15002."),
+        click.option(
+            "--stages", type=PLACE, metavar="FOLDER",
+            help="Where Spark's steps keep what they hand on; every executor must reach it; default CASE.stages.",
+        ),
+        click.option("--keep-stages", is_flag=True, help="Leave that folder there when the case is written."),
+    )  # fmt: skip
+    for option in reversed(options):
+        decorated = option(decorated)
+    done: Command = decorated
     return done
 
 

@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from hydragraph.bipartite import BipartiteGraph
     from hydragraph.case import Case, Cluster, open_case
+    from hydragraph.engines.spark.engine import Spark
     from hydragraph.errors import (
         BeingWritten,
         CaseExists,
@@ -54,6 +55,7 @@ _HOME = {
     "NotWritable": "errors",
     "Settings": "settings",
     "Source": "loaders",
+    "Spark": "engines.spark.engine",
     "UnknownName": "errors",
     "Watched": "watching",
     "analyze": "pipeline",
@@ -88,6 +90,7 @@ __all__ = [
     "NotWritable",
     "Settings",
     "Source",
+    "Spark",
     "UnknownName",
     "Watched",
     "__version__",

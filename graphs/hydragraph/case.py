@@ -23,7 +23,7 @@ from hydragraph.lineage import Regrowth, last_known
 from hydragraph.schema import INPUT, OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.stability import holding_sentence
-from hydragraph.stored import lacking, read_manifest, read_stored
+from hydragraph.stored import lacking, read_manifest, read_stored, stored_height
 from hydragraph.takedown import Chokepoints, Plan, cut_cluster, plan_cluster
 from hydragraph.unfinished import beside, saying_what_to_do, take_back, take_place
 
@@ -46,6 +46,8 @@ class Case:
 
     path: Path
     manifest: Mapping[str, Any] = field(compare=False)
+    held: object = field(default=None, compare=False)
+    """What must live as long as the case: the temporary folder of a copy."""
 
     @property
     def digest(self) -> str:
@@ -64,6 +66,10 @@ class Case:
         if name not in OUTPUT:
             raise UnknownName(f"no table called {name!r}; a case has {', '.join(OUTPUT)}")
         return self._tables(name)
+
+    def height(self, name: str) -> int:
+        """Rows of a table; of one that is not in memory without reading it."""
+        return self._held[name].height if name in self._held else stored_height(self.path, name)
 
     def _tables(self, name: str) -> pl.DataFrame:
         held: dict[str, pl.DataFrame] = self._held
@@ -373,8 +379,8 @@ class AccountView:
         return printable(f"<Account in cluster {self.row['cluster_id'] or 'none'}, {self.links.height} links>")
 
 
-def open_case(path: str | Path) -> Case:
-    """The case in folder `path`.
+def open_case(path: str | Path, *, held: object = None) -> Case:
+    """The case in folder `path`. held: what must live as long as it.
 
     Raises NotACase when the folder is not one, or was written by an older version and lacks a file or a column. Whether
     what a table holds can be read is found out when it is.
@@ -385,7 +391,7 @@ def open_case(path: str | Path) -> Case:
         raise NotACase(f"not a case: the folder has no readable {MANIFEST}; `hydragraph analyze` makes one")
     if lacks := lacking(path):
         raise NotACase(f"an incomplete case, or one of an older version: {lacks}; analyse the source again")
-    return Case(path=path, manifest=manifest)
+    return Case(path=path, manifest=manifest, held=held)
 
 
 def write_case(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from hydragraph.constraints import (
 )
 from hydragraph.decisions import add_decisions, read_decisions
 from hydragraph.engines import Embedded, Engine, Job, Progress, Tied, Timing
-from hydragraph.errors import NotACase
+from hydragraph.engines.spark.places import fetch_case, is_uri, refuse_to_replace_there
+from hydragraph.errors import InputRefused, NotACase
 from hydragraph.evidence import Evidence
 from hydragraph.groups import find_groups
 from hydragraph.hiding import refuse_another_key
@@ -72,21 +74,30 @@ def analyze(
     BeingWritten when another run writes it, and NotWritable when there is no room; nothing is written then. The same
     input in any row order, file split or format gives the same tables.
     """
-    settings = settings or Settings()
-    with alone(Path(out)):
-        take_back(Path(out).resolve(), BUILDING)
-        refuse_to_replace(Path(out), force=force)
+    settings, engine = settings or Settings(), engine or Embedded()
+    there = is_uri(out)
+    if there and isinstance(engine, Embedded):
+        raise InputRefused(
+            "an output outside this machine's folders is written by the Spark engine only; name a folder"
+        )
+    with nullcontext() if there else alone(Path(out)):
+        if there:
+            refuse_to_replace_there(str(out), force=force)
+        else:
+            take_back(Path(out).resolve(), BUILDING)
+            refuse_to_replace(Path(out), force=force)
         key = None if pseudonymise is None else read_key(pseudonymise)
         before = _before(previous) if isinstance(previous, (str, Path)) else previous
         if before is not None:
             refuse_another_key(before.manifest, key)
-        refuse_to_lose_decisions(Path(out), before)
         held = Constraints() if before is None else held_constraints(before.path)
         known = read_constraints(constraints, allow, held=held)
-        refuse_to_lose_constraints(Path(out), known, pairs=constraints is not None, allow=allow is not None)
+        if not there:
+            refuse_to_lose_decisions(Path(out), before)
+            refuse_to_lose_constraints(Path(out), known, pairs=constraints is not None, allow=allow is not None)
         job = Job(source, out, mapping, settings, before, known, key, force)
-        (engine or Embedded()).carry_out(job, conclude, Timing(progress))
-    return open_case(out)
+        engine.carry_out(job, conclude, Timing(progress))
+    return fetch_case(str(out)) if there else open_case(out)
 
 
 def conclude(job: Job, tie: Callable[[], Tied], timing: Timing) -> None:

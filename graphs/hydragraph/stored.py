@@ -83,3 +83,11 @@ def read_stored(case: Path, name: str) -> pl.DataFrame:
         raise NotACase(f"{name}.parquet holds what no case table holds; analyse the source again")
     numbers = [c.name for c in OUTPUT[name].columns if c.type == "number"]
     return frame.with_columns(pl.when(pl.col(c).is_finite()).then(pl.col(c)).alias(c) for c in numbers)
+
+
+def stored_height(case: Path, name: str) -> int:
+    """Rows of a table of the case in folder `case`, as its file says. Raises NotACase where it cannot be read."""
+    try:
+        return int(pl.scan_parquet(case / f"{name}.parquet", glob=False).select(pl.len()).collect().item())
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise NotACase(f"{name}.parquet cannot be read as a case table; analyse the source again") from error

@@ -10,7 +10,15 @@ import click
 
 import hydragraph as hg
 from hydragraph_cli.layout import cluster_table, counted, tally
-from hydragraph_cli.options import FOLDER, pass_talk, pseudonymise_option, source_options, talk_options
+from hydragraph_cli.options import (
+    FOLDER,
+    PLACE,
+    engine_options,
+    pass_talk,
+    pseudonymise_option,
+    source_options,
+    talk_options,
+)
 from hydragraph_cli.output import print_text
 from hydragraph_cli.talk import Talk
 
@@ -19,7 +27,7 @@ FIRST = 10
 
 @click.command("analyze")
 @source_options
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the case to write.")
+@click.option("-o", "--out", type=PLACE, required=True, help="Folder of the case to write.")
 @click.option(
     "--previous", type=FOLDER, metavar="CASE", help="An earlier case: its cluster ids are carried over; see `diff`."
 )
@@ -32,12 +40,13 @@ FIRST = 10
 @click.option("--allow", type=FOLDER, metavar="FILE", help="Identifiers that count as no evidence: kind, value.")
 @pseudonymise_option
 @click.option("--force", is_flag=True, help="Replace a case that is there already.")
+@engine_options
 @talk_options
 @pass_talk
 def command(
     talk: Talk,
     source: Any,
-    out: Path,
+    out: str | Path,
     mapping: Path | None,
     settings: hg.Settings,
     previous: Path | None,
@@ -45,12 +54,14 @@ def command(
     allow: Path | None,
     pseudonymise: Path | None,
     force: bool,
+    engine: hg.Spark | None,
 ) -> None:
     """Find the coordinated clusters in a source and write a case.
 
     SOURCE is a folder, or files, with any of the tables accounts, api_keys, payments, events, links, ranges, as
     Parquet, CSV, NDJSON or Arrow. The case appears whole or not at all. Constraints and the list of what is allowed
-    are kept with the case; --previous brings them along unless others are given.
+    are kept with the case; --previous brings them along unless others are given. With --engine spark the heavy steps
+    run on a Spark cluster, and SOURCE and CASE may be places such as s3://bucket/folder.
 
     \b
     Example:
@@ -58,11 +69,12 @@ def command(
       hydragraph analyze accounts.csv payments.csv -o case --seed 7 --force
       hydragraph analyze exports/ -o case-june --previous case-may
       hydragraph analyze exports/ -o case --allow our-own.csv
+      hydragraph analyze s3://lake/exports -o s3://lake/case --engine spark --remote sc://spark:15002
     """
     with talk.progress() as progress:
         case = hg.analyze(
             source, out, mapping=mapping, settings=settings, previous=previous, constraints=constraints, allow=allow,
-            pseudonymise=pseudonymise, force=force, progress=progress,
+            pseudonymise=pseudonymise, force=force, progress=progress, engine=engine,
         )  # fmt: skip
     print_leads(case, talk)
 
@@ -76,11 +88,11 @@ def print_leads(case: hg.Case, talk: Talk) -> None:
 
     if not talk.level:
         return
-    talk.say(f"{counted(case.accounts.height, 'account')} read; {tally(case.clusters)}")
+    talk.say(f"{counted(case.height('accounts'), 'account')} read; {tally(case.clusters)}")
     for note in case.manifest.get("notes", ()):
         talk.say(str(note))
-    if case.rejects.height:
-        talk.say(f"{counted(case.rejects.height, 'row')} could not be read; {case.path / 'rejects.parquet'} says why")
+    if rejected := case.height("rejects"):
+        talk.say(f"{counted(rejected, 'row')} could not be read; {case.path / 'rejects.parquet'} says why")
     leads = case.clusters.filter(pl.col("assessment") != "explained")
     if leads.is_empty():
         print_text("No leads: no cluster is coordinated or in need of review.")

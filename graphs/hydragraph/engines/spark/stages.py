@@ -31,6 +31,9 @@ LINKS = "account long, identifier long, count long, first_seen long, last_seen l
 SLOTS = "account long, slot long, requests long, first long"
 """Requests by account and slot, as links.read_links has them; of the stages `requests` and `limits` (answered 429)."""
 
+REJECTS = "table string, file string, row long, column string, reason string"
+"""The rows not read, as schema.OUTPUT["rejects"] has them."""
+
 WEIGHTS = "identifier long, degree long, logit double, bits double, further double, woven double"
 """Evidence of every identifier (evidence.py). degree: accounts that use it."""
 
@@ -68,16 +71,18 @@ class Stages:
         """Where a stage stands."""
         return f"{self.root.rstrip('/')}/{name}"
 
-    def make(self, name: str, build: Callable[[], DataFrame]) -> DataFrame:
+    def make(self, name: str, build: Callable[[], DataFrame], schema: str | None = None) -> DataFrame:
         """The rows of a stage: as they stand there if it is complete, else made and written."""
         if not self._complete(name):
             build().write.mode("overwrite").parquet(self.path(name))
             self._mark(name)
-        return self.read(name)
+        return self.read(name, schema)
 
-    def read(self, name: str) -> DataFrame:
-        """The rows of a complete stage."""
-        return self.spark.read.parquet(self.path(name))
+    def read(self, name: str, schema: str | None = None) -> DataFrame:
+        """The rows of a complete stage. schema: its columns; where there is no row an engine may have written no file that
+        tells them."""
+        reader = self.spark.read if schema is None else self.spark.read.schema(schema)
+        return reader.parquet(self.path(name))
 
     def note(self, name: str, build: Callable[[], Mapping[str, int | float]]) -> dict[str, int | float]:
         """A few numbers, by name: as they stand there, or worked out and written."""

@@ -1,0 +1,95 @@
+"""The engine for sources that no machine holds alone: the steps up to the ties on Apache Spark."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hydragraph import __version__
+from hydragraph.decisions import read_decisions
+from hydragraph.engines.engine import Conclude, Job, Timing
+from hydragraph.engines.spark.concluding import Small, conclude_on_executor
+from hydragraph.engines.spark.pieces import pieces_on_spark
+from hydragraph.engines.spark.places import files_in, is_uri, remove
+from hydragraph.engines.spark.reading import read_tables
+from hydragraph.engines.spark.session import open_session
+from hydragraph.engines.spark.stages import Stages
+from hydragraph.engines.spark.tying import tie_on_spark
+from hydragraph.engines.spark.weighing import weigh_on_spark
+from hydragraph.errors import InputRefused
+
+
+@dataclass(frozen=True)
+class Spark:
+    """Reading, weighing, tying and the first communities on a Spark cluster, the rest in one task of it.
+
+    master, remote: see `open_session`. stages: folder for what the steps hand on, which every executor reaches; None: beside
+    the case, `<case>.stages`. A run that was interrupted goes on where it was, if the source, the settings and the version
+    are the same. keep: leave the folder there when the case is written.
+    Not possible yet: an allow list, pseudonyms, and an earlier case with decisions.
+    """
+
+    master: str | None = None
+    remote: str | None = None
+    stages: str | Path | None = None
+    keep: bool = False
+
+    def carry_out(self, job: Job, conclude: Conclude, timing: Timing) -> None:
+        """See Engine.carry_out."""
+        _refuse_what_is_not_possible(job)
+        if self.master is not None and self.remote is not None:
+            raise InputRefused("a Spark master and the address of a Spark Connect server; name one of the two")
+        places = _places(job.source)
+        root = _absolute(self.stages if self.stages is not None else f"{str(job.out).rstrip('/')}.stages")
+        with timing.stage("session"):
+            session = open_session(self.master, self.remote)
+            stages = Stages(session, root, _digest(places, job))
+        with timing.stage("read"):
+            read = read_tables(stages, places, job.mapping, job.settings)
+        with timing.stage("evidence"):
+            prior = weigh_on_spark(stages, read.kinds, job.settings)
+        with timing.stage("ties"):
+            formed = tie_on_spark(stages, read.kinds, prior, read.accounts)
+        with timing.stage("pieces"):
+            pieces_on_spark(stages, read.accounts)
+        before = None if job.before is None else str(job.before.path.resolve())
+        small = Small(root, read.source(), prior, formed, before, tuple(timing.done))
+        if timing.progress is not None:
+            timing.progress("clusters, groups, signals, case and report, in one task")
+        conclude_on_executor(stages, job, small, conclude)
+        if not self.keep:
+            remove(root)
+
+
+def _refuse_what_is_not_possible(job: Job) -> None:
+    lacking = {
+        "an allow list": job.known.allowed.height > 0,
+        "pseudonyms": job.key is not None,
+        "an earlier case with decisions": job.before is not None and bool(read_decisions(job.before.path)),
+    }
+    for what, wanted in lacking.items():
+        if wanted:
+            raise InputRefused(
+                f"the Spark engine cannot work with {what} yet; leave it out, or use the embedded engine"
+            )
+
+
+def _places(source: str | Path | Sequence[str | Path]) -> list[str]:
+    given = [source] if isinstance(source, (str, Path)) else list(source)
+    return [_absolute(place) for place in given]
+
+
+def _absolute(place: str | Path) -> str:
+    """A place as executors, which work in other folders, find it."""
+    return str(place) if is_uri(place) else str(Path(place).resolve())
+
+
+def _digest(places: Sequence[str], job: Job) -> str:
+    """Of all that the stages depend on: the files with their sizes and times, the mapping, the settings and the version."""
+    files = [file for place in places for file in files_in(place)]
+    mapping = None if job.mapping is None else Path(job.mapping).read_text("utf-8")
+    told = json.dumps([__version__, asdict(job.settings), files, mapping], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()

@@ -1,0 +1,113 @@
+"""Paths that executors reach: on a disk they share, or in an object store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydragraph.case import MANIFEST, Case, open_case
+from hydragraph.constraints.tables import ALLOW_FILE, PAIRS_FILE
+from hydragraph.decisions import FILE as DECISIONS
+from hydragraph.errors import CaseExists, InputRefused, NotWritable
+from hydragraph.unfinished import Temporary
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+_SAME = {"s3a": "s3", "s3n": "s3", "abfs": "abfss"}
+"""Schemes of Hadoop, and what Arrow calls them."""
+
+
+def is_uri(place: str | Path) -> bool:
+    """Whether a place is named by a scheme (`s3://bucket/case`), and is no path of this machine."""
+    return isinstance(place, str) and "://" in place
+
+
+def open_place(place: str | Path) -> tuple[FileSystem, str]:
+    """The file system of a place, and its path there.
+
+    Schemes: file, s3 (and s3a), gs, hdfs, abfss, with the credentials that Arrow finds in the environment. Raises
+    InputRefused for another one.
+    """
+    from pyarrow.fs import FileSystem, LocalFileSystem
+
+    if not is_uri(place):
+        return LocalFileSystem(), str(Path(place).resolve())
+    scheme, rest = str(place).split("://", 1)
+    try:
+        system, path = FileSystem.from_uri(f"{_SAME.get(scheme, scheme)}://{rest}")
+    except (OSError, ValueError):
+        raise InputRefused(
+            f"a place of the scheme {scheme!r} cannot be opened; file, s3, gs, hdfs and abfss can, with their credentials"
+            " in the environment"
+        ) from None
+    return system, path
+
+
+def files_in(place: str | Path) -> list[tuple[str, int, int]]:
+    """Path, size in bytes and time of the last change in nanoseconds (0: not known) of each file below a place, sorted by
+    path; of a file itself. Empty where there is nothing."""
+    from pyarrow.fs import FileSelector, FileType
+
+    system, path = open_place(place)
+    (found,) = system.get_file_info([path])
+    if found.type == FileType.NotFound:
+        return []
+    infos = [found] if found.is_file else system.get_file_info(FileSelector(path, recursive=True))
+    return sorted((info.path, info.size, info.mtime_ns or 0) for info in infos if info.is_file)
+
+
+def refuse_to_replace_there(place: str, *, force: bool) -> None:
+    """Raise CaseExists unless nothing is at a place, or a case that may be replaced. What an analyst added to a case there
+    is not carried along, so one that holds decisions or constraints may not."""
+    names = {path.rsplit("/", 1)[-1] for path, _, _ in files_in(place)}
+    if names and MANIFEST not in names:
+        raise CaseExists("the output place holds files and is not a case; choose another one")
+    if names & {DECISIONS, PAIRS_FILE, ALLOW_FILE}:
+        raise CaseExists("the case there holds decisions or constraints, which would be lost; choose another place")
+    if names and not force:
+        raise CaseExists("a case is there already; choose another place or replace it with --force")
+
+
+def put_case(folder: Path, place: str) -> None:
+    """Copy a case to a place; the manifest last, so that its being there says that all the others are.
+
+    What is there of an earlier case is removed before, its manifest first: no store renames a folder in one step. Raises
+    NotWritable where that fails; without a manifest what is there is no case.
+    """
+    from pyarrow.fs import LocalFileSystem, copy_files
+
+    system, path = open_place(place)
+    here = LocalFileSystem()
+    names = sorted(str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file())
+    names.sort(key=MANIFEST.__eq__)
+    try:
+        for old in sorted((old for old, _, _ in files_in(place)), key=lambda old: not old.endswith(f"/{MANIFEST}")):
+            system.delete_file(old)
+        for name in names:
+            system.create_dir(f"{path}/{name}".rsplit("/", 1)[0], recursive=True)
+            copy_files(str(folder / name), f"{path}/{name}", source_filesystem=here, destination_filesystem=system)
+    except OSError:
+        raise NotWritable(
+            f"the case could not be copied whole to its place; without {MANIFEST} what is there is no case"
+        ) from None
+
+
+def fetch_case(place: str) -> Case:
+    """A case at a place, copied to a temporary folder that lives as long as the object."""
+    from pyarrow.fs import LocalFileSystem, copy_files
+
+    system, path = open_place(place)
+    here = Temporary()
+    copy_files(path, str(here.path), source_filesystem=system, destination_filesystem=LocalFileSystem())
+    return open_case(here.path, held=here)
+
+
+def remove(place: str | Path) -> None:
+    """Remove a folder with all that is in it, if it is there."""
+    from pyarrow.fs import FileType
+
+    system, path = open_place(place)
+    (found,) = system.get_file_info([path])
+    if found.type == FileType.Directory:
+        system.delete_dir(path)
