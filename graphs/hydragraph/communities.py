@@ -79,6 +79,7 @@ def find_clusters(
     ties: Ties,
     activity: Activity | None = None,
     pairs: Pairs | None = None,
+    pieces: NDArray[np.int64] | None = None,
 ) -> Clusters:
     """Cores by components of ties of at least 2 to 1, split where they hang on a thread, then attachment.
 
@@ -89,12 +90,13 @@ def find_clusters(
     An account that one tie of less than 16 to 1 holds to somebody with two other ties leaves a core of more than 5.
     Cores are merged by `merge_cores` and accounts attached by `attach` (joining.py), both once more with those that were
     attached. Clusters have at least two accounts. pairs: what must be together or apart (constraints/pairs.py) holds
-    whatever the evidence says; bits are of evidence alone.
+    whatever the evidence says; bits are of evidence alone. pieces: what `find_pieces` gives for the ties of at least
+    CORE_NET, in any numbers, where an engine has found them before.
     Not checked: nothing here says whether a cluster is innocent; assess.py does.
     """
     n = graph.accounts.height
     strong = ties.select(ties.net >= CORE_NET)
-    cores, in_step = find_cores(graph, strong, activity, pairs)
+    cores, in_step = find_cores(graph, strong, activity, pairs, pieces)
     label, gained = attach(graph, evidence, cores, activity)
     core = (cores >= 0) & (label == cores)
     # with the attached in them, parts of one ring show what they have in common
@@ -118,14 +120,16 @@ def find_clusters(
 
 
 def find_cores(
-    graph: BipartiteGraph, strong: Ties, activity: Activity | None = None, pairs: Pairs | None = None
+    graph: BipartiteGraph,
+    strong: Ties,
+    activity: Activity | None = None,
+    pairs: Pairs | None = None,
+    pieces: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The first part of `find_clusters`: number of each account's core, -1 for none, and the bits by which members of
-    blocks keep step; shape (accounts,) each. strong: the ties of at least CORE_NET."""
+    blocks keep step; shape (accounts,) each. strong: the ties of at least CORE_NET. pieces: see there."""
     n = graph.accounts.height
-    label = _components(n, strong.a, strong.b)
-    label = _split_threads(label, strong)
-    label = _let_go(label, strong)
+    label = find_pieces(n, strong) if pieces is None else renumber(pieces)
     if pairs is not None:
         label = settled(label, strong, pairs)
     pieces = label
@@ -139,6 +143,16 @@ def find_cores(
         label = renumber(np.where(out, np.where(pieces < 0, -1, int(label.max()) + 1 + pieces), label))
         in_step[out] = 0.0
     return label, in_step
+
+
+def find_pieces(n: int, strong: Ties) -> NDArray[np.int64]:
+    """Number of the piece of each of n accounts, -1 for none, shape (n,): what the ties alone make of them.
+
+    Pieces are the connected components of the ties, split where they hang on a thread, without accounts that one weak tie
+    holds (see `find_clusters`). strong: ties of at least CORE_NET, sorted by a, b. A component's pieces depend on its own
+    ties only: any set of whole components, its accounts numbered anew in their order, gives the same partition of them.
+    """
+    return _let_go(_split_threads(_components(n, strong.a, strong.b), strong), strong)
 
 
 def _components(n: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
