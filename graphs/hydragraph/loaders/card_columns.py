@@ -32,6 +32,9 @@ _NO_TEXT = ("time", "count")
 Place = tuple[str, str | None]
 """A column, and of `links` the kind as the source writes it."""
 
+Few = tuple[tuple[Place, tuple[str, ...]], ...]
+"""Texts that look like card numbers, by place."""
+
 
 @dataclass(frozen=True)
 class _Distinct:
@@ -133,14 +136,24 @@ def _doubtful(columns: Sequence[Suspected]) -> bool:
 
 def refuse_card_numbers(table: str, surveys: Iterable[Survey]) -> None:
     """Raise InputRefused if a column of the table holds card numbers."""
-    for (column, kind), (_, found) in sorted(gathered(surveys).items(), key=str):
+    refuse_places(table, {place: found for place, (_, found) in gathered(surveys).items()})
+
+
+def refuse_places(table: str, judged: Mapping[Place, Found]) -> None:
+    """Raise InputRefused for the first place of a table that holds card numbers."""
+    for (column, kind), found in sorted(judged.items(), key=str):
         if found.refused:
             raise refusal(table, column, found, kind)
 
 
-def few_card_numbers(surveys: Iterable[Survey]) -> tuple[tuple[Place, tuple[str, ...]], ...]:
+def few_card_numbers(surveys: Iterable[Survey]) -> Few:
     """The texts whose rows are rejected: too few for a refusal, in columns where nearly nothing else has their shape."""
-    found = gathered(surveys).items()
+    return few_of(gathered(surveys))
+
+
+def few_of(judged: Mapping[Place, tuple[pl.Series, Found]]) -> Few:
+    """The same of what is found already."""
+    found = judged.items()
     return tuple((p, tuple(texts)) for p, (texts, of) in sorted(found, key=str) if of.doubtful and not of.refused)
 
 
@@ -204,12 +217,15 @@ def refuse_hidden_card_numbers(accounts: pl.DataFrame, identifiers: pl.DataFrame
     texts += sorted(((str(kind), "value", of_kind["value"]) for (kind,), of_kind in kinds), key=lambda text: text[0])
     for table, column, values in texts:
         bare = undisguised(values)
-        if bare.is_empty():
-            continue
-        found = judge(bare, values.n_unique())
-        if found.refused:
-            plain = table in INPUT or table in KINDS
-            raise refusal(table if plain else "links", column, found, None)
+        if not bare.is_empty():
+            refuse_hidden(table, column, judge(bare, values.n_unique()))
+
+
+def refuse_hidden(table: str, column: str, found: Found) -> None:
+    """Raise InputRefused for what is found undisguised in a column of a table, or among the values of a kind."""
+    if found.refused:
+        plain = table in INPUT or table in KINDS
+        raise refusal(table if plain else "links", column, found, None)
 
 
 def refusal(table: str, column: str, found: Found, kind: str | None) -> InputRefused:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -164,9 +164,15 @@ def _doubtful(part: Part) -> pl.Expr:
     return pl.any_horizontal(pl.col(c).str.contains(_DOUBTFUL).fill_null(False) for c in texts if c in part.columns)
 
 
-def learn(surveys: Iterable[Survey], known: Known, settings: Settings) -> Known:
-    """What the surveys of all parts of a table tell; equal to `known` when there is nothing new."""
+def learn(surveys: Iterable[Survey], settings: Settings) -> Known:
+    """What the surveys of all parts of a table tell."""
     surveys = list(surveys)
+    return replace(learn_texts(surveys, settings), cards=few_card_numbers(surveys))
+
+
+def learn_texts(surveys: Sequence[Survey], settings: Settings) -> Known:
+    """The same but for card numbers: each of these texts is judged by itself, so that the survey of one part tells what
+    that part needs."""
     kinds = sorted({k for s in surveys for k in s.kinds})
     if len(kinds) > MOST_SPELLINGS:
         raise InputRefused(
@@ -180,7 +186,6 @@ def learn(surveys: Iterable[Survey], known: Known, settings: Settings) -> Known:
         unreadable=tuple(unreadable),
         refused=tuple(refused),
         ranges=tuple(k for k in kinds if canonical_kind(k) == IP_RANGE and k not in refused),
-        cards=few_card_numbers(surveys),
     )
 
 

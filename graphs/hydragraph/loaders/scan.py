@@ -37,9 +37,9 @@ class Part:
 
     raw: every column of the file (of NDJSON: every declared one). columns: canonical name -> name in `raw`.
     dtypes: of the canonical columns. unread: names in the file that feed nothing. seen: canonical columns the file is
-    known to have. head: of a text file. careful: read by the line reader, or rows of a database without types; `raw` has
-    ROW and FAULT as well then. ordered: rows have numbers, which those of a query have not. reader: of a query that has not
-    been run yet; `raw` and `dtypes` are empty until then.
+    known to have. head: of a text file. first: number of the first row in its file. careful: read by the line reader, or rows
+    of a database without types; `raw` has ROW and FAULT as well then. ordered: rows have numbers, which those of a query
+    have not. reader: of a query that has not been run yet; `raw` and `dtypes` are empty until then.
     """
 
     feed: Feed
@@ -50,6 +50,7 @@ class Part:
     unread: tuple[str, ...]
     seen: frozenset[str]
     head: Head | None = None
+    first: int = 1
     careful: bool = False
     ordered: bool = True
     reader: Reader | None = None
@@ -60,10 +61,14 @@ class Part:
         return self.head is not None and not self.careful
 
     def frame(self, *, numbered: bool = False) -> pl.LazyFrame:
-        """The canonical columns as the file has them; numbered: with ROW, from 1. A careful part has ROW and FAULT."""
+        """The canonical columns as the file has them; numbered: with ROW. A careful part has ROW and FAULT."""
         raw = self.raw
         if numbered and not self.careful:
-            raw = raw.with_row_index(ROW, offset=1) if self.ordered else raw.with_columns(pl.lit(None).alias(ROW))
+            raw = (
+                raw.with_row_index(ROW, offset=self.first)
+                if self.ordered
+                else raw.with_columns(pl.lit(None).alias(ROW))
+            )
         beside = [ROW, FAULT] if self.careful else [ROW] if numbered else []
         return raw.select(*(pl.col(name).alias(c) for c, name in self.columns.items()), *beside)
 

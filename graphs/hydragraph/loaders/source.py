@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -128,12 +128,12 @@ def open_source(
 
         entries = read_mapping(mapping)
     feeds, notes = find_feeds(paths, entries, None if mapping is None else Path(mapping))
-    _check_tables(feeds)
+    check_tables(feeds)
     stamps = stamps_of(feeds)
     scratch = Scratch(in_memory=private)
     executor = ThreadPoolExecutor(max_workers=1)  # hashing waits for the disk while polars computes
     try:
-        digests = {f.path: executor.submit(_digest, f) for feed in feeds for f in feed.files}
+        digests = {f.path: executor.submit(digest_of, f) for feed in feeds for f in feed.files}
         with unchanged(stamps):
             result = _read(feeds, notes, digests, scratch, settings, progress or (lambda stage: None))
     except BaseException:
@@ -157,7 +157,7 @@ def _read(
     rejected: list[pl.DataFrame] = []
     inputs: list[Input] = []
     surveyed: dict[str, tuple[list[Part], list[Survey], Known]] = {}
-    used: dict[Path, set[str]] = {}  # names of the columns that anything is made of, by file
+    used: dict[Path, set[str]] = {}
     for table in dict.fromkeys(feed.table for feed in feeds):
         progress(f"reading {table}")
         mine = [feed for feed in feeds if feed.table == table]
@@ -166,7 +166,7 @@ def _read(
             for feed in mine
             for part in ([open_query(feed, scratch)] if feed.query else [open_part(feed, file) for file in feed.files])
         ]
-        _check_columns(table, mine, parts)
+        check_columns(table, mine, parts)
         for part in (p for p in parts if not p.feed.query):
             used.setdefault(part.file.path, set()).update(part.feed.columns.get(c, c) for c in part.seen)
         for part in parts:
@@ -175,10 +175,9 @@ def _read(
         parts = [part for part, _, _ in fetched]
         parts, found, known = _survey_all(parts, scratch, settings)
         refuse_card_numbers(table, found)
-        rows[table] = _count(table, found, settings)
+        rows[table] = count_rows(table, found, settings)
         rejected += [rejects(p, known, s) for p, s in zip(parts, found, strict=True)]
-        seen = {c for p, s in zip(parts, found, strict=True) for c in (*p.seen, *s.filled, *p.feed.constant)}
-        columns = [c.name for c in INPUT[table].columns if c.required or c.name in seen]
+        columns = columns_kept(table, parts, found)
         frames = [kept(p, known, s, columns) for p, s in zip(parts, found, strict=True) if s.rows > s.rejected]
         tables[table] = pl.concat(frames) if frames else INPUT[table].empty().select(columns).lazy()
         for p, s, (_, size, digest) in zip(parts, found, fetched, strict=True):
@@ -186,33 +185,43 @@ def _read(
                 size, digest = digests[p.file.path].result()
             inputs.append(Input(table, p.file.name, s.rows, size, digest))
         surveyed[table] = parts, found, known
-    if not any(rows[t].read for t in LINK_SOURCES if t in rows):
-        raise InputRefused(f"empty source: no rows in {', '.join(t for t in LINK_SOURCES if t in rows)}")
+    refuse_empty(rows)
     for table, (parts, found, known) in surveyed.items():
-        notes += _notes(table, parts, found, known, used)
+        notes += notes_of(table, parts, found, known, used)
     return Source(
         tables=tables,
         rows=rows,
         rejects=OUTPUT["rejects"].conform(pl.concat([OUTPUT["rejects"].empty(), *rejected])),
-        inputs=tuple(sorted(inputs, key=lambda i: (list(INPUT).index(i.table), i.file))),
+        inputs=in_order(inputs),
         notes=tuple(notes),
         _scratch=scratch,
     )
+
+
+def columns_kept(table: str, parts: Sequence[Part], found: Sequence[Survey]) -> list[str]:
+    """The columns of a table that its rows have: the required ones, and those that any part of it has."""
+    seen = {c for p, s in zip(parts, found, strict=True) for c in (*p.seen, *s.filled, *p.feed.constant)}
+    return [c.name for c in INPUT[table].columns if c.required or c.name in seen]
+
+
+def in_order(inputs: Iterable[Input]) -> tuple[Input, ...]:
+    """By table and name."""
+    return tuple(sorted(inputs, key=lambda i: (list(INPUT).index(i.table), i.file)))
 
 
 def _survey_all(parts: Sequence[Part], scratch: Scratch, settings: Settings) -> tuple[list[Part], list[Survey], Known]:
     """Survey every part until the surveys tell nothing new: first the kinds of links, then which addresses look odd,
     then how many rows that costs. One round is enough where neither occurs."""
     known = Known()
-    surveyed = [_survey_first(part, known, scratch) for part in parts]
+    surveyed = [survey_first(part, known, scratch) for part in parts]
     parts, found = [p for p, _ in surveyed], [s for _, s in surveyed]
-    while (now := learn(found, known, settings)) != known:
+    while (now := learn(found, settings)) != known:
         known = now
         found = [_survey(part, known) for part in parts]
     return parts, found, known
 
 
-def _survey_first(part: Part, known: Known, scratch: Scratch) -> tuple[Part, Survey]:
+def survey_first(part: Part, known: Known, scratch: Scratch) -> tuple[Part, Survey]:
     """Survey a part in the quick way if that can be trusted, else with the careful reader."""
     if not part.quick_text:
         return part, _survey(part, known)
@@ -237,7 +246,8 @@ def _survey(part: Part, known: Known) -> Survey:
         raise damaged(part.file) from None
 
 
-def _digest(file: File) -> tuple[int, str]:
+def digest_of(file: File) -> tuple[int, str]:
+    """The size of a file in bytes, and 'sha256:' with 64 hexadecimal digits."""
     try:
         with file.path.open("rb") as raw:
             digest = hashlib.file_digest(raw, "sha256").hexdigest()
@@ -246,7 +256,8 @@ def _digest(file: File) -> tuple[int, str]:
         raise InputRefused(f"{file.name}: cannot be opened ({error.strerror})") from None
 
 
-def _check_tables(feeds: Sequence[Feed]) -> None:
+def check_tables(feeds: Sequence[Feed]) -> None:
+    """Refuse feeds that give no table, none with links, or a table without files."""
     tables = dict.fromkeys(feed.table for feed in feeds)
     if not tables:
         raise InputRefused(
@@ -262,17 +273,29 @@ def _check_tables(feeds: Sequence[Feed]) -> None:
             raise InputRefused(f"{feed.table}: the folder holds no file that can be read")
 
 
-def _check_columns(table: str, feeds: Sequence[Feed], parts: Sequence[Part]) -> None:
-    """Refuse a required or mapped column that no file of a feed has."""
+def refuse_empty(rows: Mapping[str, Rows]) -> None:
+    """Raise InputRefused if no table with links has any row."""
+    if not any(rows[t].read for t in LINK_SOURCES if t in rows):
+        raise InputRefused(f"empty source: no rows in {', '.join(t for t in LINK_SOURCES if t in rows)}")
+
+
+def names_repeat(part: Part) -> bool:
+    """Whether the header of a CSV file is one of its rows."""
+    return part.head is not None and part.file.format == "csv" and repeats(part.file, part.head)
+
+
+def check_columns(
+    table: str, feeds: Sequence[Feed], parts: Sequence[Part], repeated: Callable[[Part], bool] = names_repeat
+) -> None:
+    """Refuse a required or mapped column that no file of a feed has. repeated: gives `names_repeat`, for parts whose file
+    is not at hand."""
     for feed in feeds:
         mine = [p for p in parts if p.feed is feed]
         names = dict.fromkeys(n for p in mine for n in (*(feed.columns.get(c, c) for c in p.seen), *p.unread))
         if not names:
             continue  # empty files: no rows either
         found = f"the columns found are {_listed(sorted(names))}"
-        if not all(_is_name(n) for n in names) or any(
-            p.head and p.file.format == "csv" and repeats(p.file, p.head) for p in mine
-        ):
+        if not all(_is_name(n) for n in names) or any(repeated(p) for p in mine):
             text = any(p.head for p in mine)
             found = f"{'its first line does' if text else 'the names of its columns do'} not look like a header"
         seen = {c for p in mine for c in p.seen} | set(feed.constant)
@@ -287,7 +310,7 @@ def _check_columns(table: str, feeds: Sequence[Feed], parts: Sequence[Part]) -> 
                 )
 
 
-def _count(table: str, found: Sequence[Survey], settings: Settings) -> Rows:
+def count_rows(table: str, found: Sequence[Survey], settings: Settings) -> Rows:
     """The row counts of a table. Raises InputRefused when more than settings.max_rejects of it cannot be read."""
     read = sum(s.rows for s in found)
     faults: Counter[tuple[str, str]] = Counter()
@@ -304,9 +327,10 @@ def _count(table: str, found: Sequence[Survey], settings: Settings) -> Rows:
     return Rows(read, read - rejected, rejected, sum(s.aside for s in found))
 
 
-def _notes(
+def notes_of(
     table: str, parts: Sequence[Part], found: Sequence[Survey], known: Known, used: Mapping[Path, set[str]]
 ) -> list[str]:
+    """Sentences on what of a table is left out. used: names of the columns that anything is made of, by file."""
     unread = {n for p in parts for n in p.unread if n not in used.get(p.file.path, ())}
     personal = {n for n in unread if refused_word(n)}
     notes = []
