@@ -37,6 +37,7 @@ class BipartiteGraph:
         sorted by account, identifier; each pair once.
 
     beyond: further accounts that use each identifier and are not here, shape (identifiers,); None: all are here.
+    everybody: links of each kind of all accounts, those that are not here among them, shape (kinds,); None: all are here.
 
     The codes depend on the data only, never on the order in which rows were read.
     """
@@ -45,6 +46,7 @@ class BipartiteGraph:
     identifiers: pl.DataFrame
     links: pl.DataFrame
     beyond: NDArray[np.int64] | None = None
+    everybody: NDArray[np.int64] | None = None
 
     @cached_property
     def degree(self) -> NDArray[np.int64]:
@@ -108,6 +110,11 @@ class BipartiteGraph:
         cell += self.kind_code[self.links["identifier"].to_numpy()]
         number = np.bincount(cell, minlength=self.accounts.height * kinds).astype(np.int32)
         return number.reshape(self.accounts.height, kinds)
+
+    @cached_property
+    def of_kind(self) -> NDArray[np.int64]:
+        """Links of each kind, of everybody; shape (kinds,)."""
+        return self.held.sum(axis=0, dtype=np.int64) if self.everybody is None else self.everybody
 
     @cached_property
     def shares(self) -> NDArray[np.bool_]:

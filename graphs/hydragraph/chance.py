@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,8 @@ from hydragraph.schema import TIME
 from hydragraph.settings import Settings
 from hydragraph.ties import Ties, find_ties
 
-_PAIRS_EACH = 2
+PAIRS_EACH = 2
+"""Pairs formed per account where chance is looked at: wide identifiers meet on one too rarely to matter."""
 
 
 def rewire(graph: BipartiteGraph, seed: int) -> BipartiteGraph:
@@ -32,13 +34,12 @@ def rewire(graph: BipartiteGraph, seed: int) -> BipartiteGraph:
     Geography and habits are not kept either: neighbours are strangers here, so the figure is what blind chance gives,
     and no more.
     """
-    rng = np.random.default_rng([seed, 1])
     account = graph.links["account"].to_numpy().astype(np.int64)
     identifier = graph.links["identifier"].to_numpy().astype(np.int64)
     kind = graph.kind_code[identifier]
-    for k in range(len(graph.kinds)):
-        at = np.flatnonzero(kind == k)
-        identifier[at] = identifier[rng.permutation(at)]
+    places = [np.flatnonzero(kind == k) for k in range(len(graph.kinds))]
+    for at, source in zip(places, shuffled([len(at) for at in places], seed), strict=True):
+        identifier[at] = identifier[at[source]]
     shared = graph.degree[identifier] > 1
     width = max(graph.identifiers.height, 1)
     pairs = np.sort(account[shared] * width + identifier[shared])
@@ -50,6 +51,13 @@ def rewire(graph: BipartiteGraph, seed: int) -> BipartiteGraph:
         count=pl.lit(1, pl.Int64), first_seen=pl.lit(None, TIME), last_seen=pl.lit(None, TIME)
     )  # fmt: skip
     return BipartiteGraph(graph.accounts, graph.identifiers, links)
+
+
+def shuffled(counts: Sequence[int], seed: int) -> Iterator[NDArray[np.int64]]:
+    """For each kind, of which there are so many links, the place of the link whose identifier comes to each place."""
+    rng = np.random.default_rng([seed, 1])
+    for count in counts:
+        yield rng.permutation(count)
 
 
 @dataclass(frozen=True)
@@ -108,11 +116,17 @@ def found_by_chance(graph: BipartiteGraph, evidence: Evidence, settings: Setting
     """
     rewired = rewire(graph, settings.seed)
     evidence = weigh(rewired, settings, evidence.prior)
-    ties = find_ties(rewired, evidence, pairs_each=_PAIRS_EACH)
-    strong = ties.select(ties.net >= CORE_NET)
-    cores, in_step = find_cores(rewired, strong)
+    ties = find_ties(rewired, evidence, pairs_each=PAIRS_EACH)
+    return cores_by_chance(rewired, ties.select(ties.net >= CORE_NET), evidence.prior)
+
+
+def cores_by_chance(
+    rewired: BipartiteGraph, strong: Ties, prior: float, pieces: NDArray[np.int64] | None = None
+) -> Chance:
+    """The cores of a rewired graph from its ties of at least CORE_NET. prior: log2 N. pieces: see `find_cores`."""
+    cores, in_step = find_cores(rewired, strong, pieces=pieces)
     label = renumber(cores)
-    strength = tree_bits(strong, label, in_step, evidence.prior)[1]
+    strength = tree_bits(strong, label, in_step, prior)[1]
     return Chance(np.bincount(label[label >= 0], minlength=len(strength)), strength)
 
 

@@ -188,8 +188,7 @@ def _breadth(graph: BipartiteGraph, label: NDArray[np.int64]) -> NDArray[np.floa
     for k in range(len(graph.kinds)):
         links[:, k] = np.bincount(of, weights=held[:, k], minlength=clusters)
     size = np.bincount(of, minlength=clusters)
-    everybody = graph.held.sum(axis=0, dtype=np.int64)
-    found: NDArray[np.float64] = links / np.maximum(size, 1)[:, None] / np.maximum(everybody, 1)
+    found: NDArray[np.float64] = links / np.maximum(size, 1)[:, None] / np.maximum(graph.of_kind, 1)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,12 @@ import hydragraph.errors
 from hydragraph.activity import read_activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import open_case
+from hydragraph.chance import Chance, cores_by_chance
+from hydragraph.communities import CORE_NET
 from hydragraph.constraints import coded_pairs
-from hydragraph.engines.embedded import chance_meanwhile
 from hydragraph.engines.engine import Conclude, Job, Tied, Timing
 from hydragraph.engines.spark.places import files_in, is_uri, open_place, put_case
+from hydragraph.engines.spark.rewiring import REWIRED, SUFFIX, WIRED
 from hydragraph.engines.spark.stages import (
     ACCOUNTS,
     CLASSES,
@@ -53,12 +55,13 @@ _TIMES = ("created_at", "closed_at", "first_seen", "last_seen")
 @dataclass(frozen=True)
 class Small:
     """What the steps on Spark found that is no stage. root: of the stages. prior: log2 N. formed: pairs of accounts looked
-    at. previous: folder of the earlier case."""
+    at. rewired: links of the rewired graph by kind. previous: folder of the earlier case."""
 
     root: str
     source: Source
     prior: float
     formed: int
+    rewired: tuple[int, ...]
     previous: str | None
     done: tuple[dict[str, Any], ...]
 
@@ -106,7 +109,7 @@ def _concluded(job: Job, small: Small, conclude: Conclude) -> dict[str, str]:
 
 def _tied(job: Job, small: Small) -> Tied:
     """The stages, as the embedded engine has them in memory."""
-    settings, known = job.settings, job.known
+    known = job.known
 
     def stage(name: str, schema: str, *order: str) -> pl.DataFrame:
         return _read(f"{small.root}/{name}", schema, order)
@@ -139,15 +142,65 @@ def _tied(job: Job, small: Small) -> Tied:
         small.prior,
         stage("classes", CLASSES, "kind", "level"),
     )
-    by_chance = chance_meanwhile(graph, evidence, settings)
     activity = read_activity(requests, accounts.height)
     met = read_limits(limits, requests, activity)
-    found = stage("ties", TIES, "a", "b")
-    ties = Ties(*(found[name].to_numpy() for name in ("a", "b", "net", "shared", "kinds", "synchrony")), small.formed)
+    ties = _ties(stage("ties", TIES, "a", "b"), small.formed)
     notes = [*never, *known.said, *unknown]
     pieces = _pieces(stage("pieces", PIECES, "account"), accounts.height)
     source = replace(small.source, rejects=stage("rejects", REJECTS))
-    return Tied(source, graph, known, pairs, evidence, activity, met, ties, by_chance, notes, pieces)
+    return Tied(
+        source,
+        graph,
+        known,
+        pairs,
+        evidence,
+        activity,
+        met,
+        ties,
+        lambda: _chance(stage, graph.kinds, small),
+        notes,
+        pieces,
+    )
+
+
+def _chance(stage: Callable[..., pl.DataFrame], kinds: Sequence[str], small: Small) -> Chance:
+    """What chance gives, from the accounts of the rewired graph that are in a piece; no other can be in a core."""
+    links, users = stage("wired_links", REWIRED, "account", "identifier"), stage("wired", WIRED, "identifier")
+    pieces = stage(f"pieces{SUFFIX}", PIECES, "account")
+    found = stage(f"ties{SUFFIX}", TIES, "a", "b").filter(pl.col("net") >= CORE_NET)
+    names, used = pieces["account"].to_numpy(), users["identifier"].to_numpy()
+
+    def place(among: NDArray[np.int64], name: str, rows: pl.DataFrame) -> pl.Series:
+        return pl.Series(name, np.searchsorted(among, rows[name].to_numpy()).astype(np.uint32))
+
+    present = sorted(set(users["kind"]))
+    identifiers = pl.DataFrame(
+        {"kind": [kinds[k] for k in users["kind"]], "value": users["identifier"].cast(pl.String)}
+    )
+    once = {"count": pl.lit(1, pl.Int64), "first_seen": pl.lit(None, TIME), "last_seen": pl.lit(None, TIME)}
+    coded = pl.DataFrame([place(names, "account", links), place(used, "identifier", links)]).with_columns(**once)
+    here = np.bincount(coded["identifier"].to_numpy(), minlength=len(used))
+    graph = BipartiteGraph(
+        pieces.select(account_id=pl.col("account").cast(pl.String)),
+        identifiers.with_columns(known=pl.lit(None, pl.String)),
+        coded,
+        users["users"].to_numpy() - here,
+        np.array([small.rewired[k] for k in present], np.int64),
+    )
+    inside = found.filter(
+        pl.col("a").is_in(pieces["account"].implode()) & pl.col("b").is_in(pieces["account"].implode())
+    )
+    ties = _ties(
+        inside.with_columns(place(names, "a", inside), place(names, "b", inside)).cast({"a": pl.Int64, "b": pl.Int64}),
+        0,
+    )
+    return cores_by_chance(graph, ties, small.prior, pieces["piece"].to_numpy())
+
+
+def _ties(rows: pl.DataFrame, formed: int) -> Ties:
+    columns = [rows[name].to_numpy() for name in ("a", "b", "net", "shared", "kinds", "synchrony")]
+    a, b, net, shared, kinds, synchrony = columns
+    return Ties(a, b, net, shared, kinds, synchrony, formed)
 
 
 def _pieces(rows: pl.DataFrame, accounts: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from hydragraph.engines.spark.concluding import Small, conclude_on_executor
 from hydragraph.engines.spark.pieces import pieces_on_spark
 from hydragraph.engines.spark.places import files_in, is_uri, remove
 from hydragraph.engines.spark.reading import read_tables
+from hydragraph.engines.spark.rewiring import rewire_on_spark
 from hydragraph.engines.spark.session import open_session
 from hydragraph.engines.spark.stages import Stages
 from hydragraph.engines.spark.tying import tie_on_spark
@@ -55,8 +56,10 @@ class Spark:
             formed = tie_on_spark(stages, read.kinds, prior, read.accounts)
         with timing.stage("pieces"):
             pieces_on_spark(stages, read.accounts)
+        with timing.stage("rewired"):
+            rewired = rewire_on_spark(stages, read.kinds, job.settings, prior, read.accounts)
         before = None if job.before is None else str(job.before.path.resolve())
-        small = Small(root, read.source(), prior, formed, before, tuple(timing.done))
+        small = Small(root, read.source(), prior, formed, rewired, before, tuple(timing.done))
         if timing.progress is not None:
             timing.progress("clusters, groups, signals, case and report, in one task")
         conclude_on_executor(stages, job, small, conclude)
