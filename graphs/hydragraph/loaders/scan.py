@@ -38,8 +38,8 @@ class Part:
     raw: every column of the file (of NDJSON: every declared one). columns: canonical name -> name in `raw`.
     dtypes: of the canonical columns. unread: names in the file that feed nothing. seen: canonical columns the file is
     known to have. head: of a text file. first: number of the first row in its file. careful: read by the line reader, or
-    rows of a database without types; `raw` has ROW and FAULT as well then. ordered: rows have numbers, which those of a query
-    have not. reader: of a query that has not been run yet; `raw` and `dtypes` are empty until then.
+    rows of a database without types; `raw` has ROW and FAULT as well then. ordered: rows have numbers, which those of a
+    query have not. reader: of a query that has not been run yet; `raw` and `dtypes` are empty until then.
     """
 
     feed: Feed
