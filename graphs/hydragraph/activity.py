@@ -151,6 +151,12 @@ class Activity:
         table = np.bincount(cell, weights=self.requests[keep], minlength=24 * len(wanted))
         return table.astype(np.int32).reshape(-1, 24)
 
+    @property
+    def bursts(self) -> Bursts:
+        """The bursts of every account."""
+        account, slot = self.begins
+        return Bursts(account, slot, *self._span)
+
     @cached_property
     def begins(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Account and slot of the beginning of every burst."""
@@ -161,8 +167,7 @@ class Activity:
 
     def together(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
         """Evidence in bits that the bursts of each pair of accounts begin together: Bursts.together."""
-        account, slot = self.begins
-        return Bursts(account, slot, *self._span).together(a, b)
+        return self.bursts.together(a, b)
 
     def in_step(self, group: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
         """How much more often two groups begin bursts in the same quarter of an hour than on other days, in z-scores.
