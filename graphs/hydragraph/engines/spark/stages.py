@@ -74,9 +74,13 @@ class Stages:
     def make(self, name: str, build: Callable[[], DataFrame], schema: str | None = None) -> DataFrame:
         """The rows of a stage: as they stand there if it is complete, else made and written."""
         if not self._complete(name):
-            build().write.mode("overwrite").parquet(self.path(name))
-            self._mark(name)
+            self.build(name, build)
         return self.read(name, schema)
+
+    def build(self, name: str, build: Callable[[], DataFrame]) -> None:
+        """Make a stage and write it."""
+        build().write.mode("overwrite").parquet(self.path(name))
+        self._mark(name)
 
     def read(self, name: str, schema: str | None = None) -> DataFrame:
         """The rows of a complete stage. schema: its columns; where there is no row an engine may have written no file that
