@@ -71,15 +71,19 @@ class Stages:
         """Where a stage stands."""
         return f"{self.root.rstrip('/')}/{name}"
 
-    def make(self, name: str, build: Callable[[], DataFrame], schema: str | None = None) -> DataFrame:
-        """The rows of a stage: as they stand there if it is complete, else made and written."""
+    def make(
+        self, name: str, build: Callable[[], DataFrame], schema: str | None = None, by: str | None = None
+    ) -> DataFrame:
+        """The rows of a stage: as they stand there if it is complete, else made and written. by: a column of few texts, by
+        which the rows are put into folders of their own."""
         if not self._complete(name):
-            self.build(name, build)
+            self.build(name, build, by)
         return self.read(name, schema)
 
-    def build(self, name: str, build: Callable[[], DataFrame]) -> None:
+    def build(self, name: str, build: Callable[[], DataFrame], by: str | None = None) -> None:
         """Make a stage and write it."""
-        build().write.mode("overwrite").parquet(self.path(name))
+        writer = build().write.mode("overwrite")
+        (writer if by is None else writer.partitionBy(by)).parquet(self.path(name))
         self._mark(name)
 
     def read(self, name: str, schema: str | None = None) -> DataFrame:
