@@ -32,6 +32,7 @@ def open_session(master: str | None = None, remote: str | None = None) -> SparkS
         raise InputRefused(
             'the Spark engine needs PySpark; install it with pip install "hydragraph[spark]", and Java 17 for a master'
         ) from None
+    active = SparkSession.getActiveSession() if master is None and remote is None else None
     builder = SparkSession.builder.appName("hydragraph")
     if remote is not None:
         builder = builder.remote(remote)
@@ -40,7 +41,7 @@ def open_session(master: str | None = None, remote: str | None = None) -> SparkS
         if master.startswith("local"):
             # the workers of a local master are to find what this process finds
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    session: SparkSession = builder.getOrCreate()
+    session: SparkSession = active or builder.getOrCreate()
     for name, value in _NEEDED.items():
         session.conf.set(name, value)
     return session

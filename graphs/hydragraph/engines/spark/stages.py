@@ -8,9 +8,12 @@ Codes and times are 64-bit integers (Spark has none without a sign): times are m
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from hydragraph.engines.spark.places import open_place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,7 +87,7 @@ class Stages:
         """Make a stage and write it."""
         writer = build().write.mode("overwrite")
         (writer if by is None else writer.partitionBy(by)).parquet(self.path(name))
-        self._mark(name)
+        self._say(name, {})
 
     def read(self, name: str, schema: str | None = None) -> DataFrame:
         """The rows of a complete stage. schema: its columns; where there is no row an engine may have written no file that
@@ -94,31 +97,31 @@ class Stages:
 
     def note(self, name: str, build: Callable[[], Mapping[str, int | float]]) -> dict[str, int | float]:
         """A few numbers, by name: as they stand there, or worked out and written."""
-        import pyarrow as pa
-
-        def rows() -> DataFrame:
-            found = {k: float(v) for k, v in build().items()}
-            table = pa.table({"name": list(found), "number": list(found.values())})
-            return self.spark.createDataFrame(table)
-
-        return {row["name"]: row["number"] for row in self.make(name, rows).collect()}
+        if (said := self._said(name)) is None:
+            said = dict(build())
+            self._say(name, said)
+        return said
 
     def table(self, name: str) -> pa.Table:
         """A small stage, brought here whole."""
         return self.read(name).toArrow()
 
     def _complete(self, name: str) -> bool:
-        from pyspark.errors import AnalysisException
+        return self._said(name) is not None
 
+    def _said(self, name: str) -> dict[str, Any] | None:
+        """What was noted of a stage when it was complete; None if it is not, or of another run."""
+        system, path = open_place(f"{self.path(name)}.done")
         try:
-            # an engine may find no rows where there is no folder
-            rows = self.spark.read.schema("digest string").parquet(f"{self.path(name)}.done").collect()
-        except AnalysisException:
-            return False
-        return [row["digest"] for row in rows] == [self.digest]
+            with system.open_input_stream(path) as file:
+                said = json.loads(file.read())
+        except (OSError, ValueError):
+            return None
+        found: dict[str, Any] | None = said["said"] if said["digest"] == self.digest else None
+        return found
 
-    def _mark(self, name: str) -> None:
-        import pyarrow as pa
-
-        done = self.spark.createDataFrame(pa.table({"digest": [self.digest]})).coalesce(1)
-        done.write.mode("overwrite").parquet(f"{self.path(name)}.done")
+    def _say(self, name: str, said: Mapping[str, Any]) -> None:
+        system, path = open_place(f"{self.path(name)}.done")
+        system.create_dir(path.rsplit("/", 1)[0], recursive=True)
+        with system.open_output_stream(path) as file:
+            file.write(json.dumps({"digest": self.digest, "said": said}).encode())
