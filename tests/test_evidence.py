@@ -11,7 +11,7 @@ import pytest
 from hand import by_value, graph_of, strangers
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.communities import find_clusters
-from hydragraph.evidence import TOGETHER_BITS, Evidence, weigh
+from hydragraph.evidence import TOGETHER_BITS, Evidence, draw, levels, number_drawn, own_stream, weigh
 from hydragraph.identifiers import KINDS
 from hydragraph.meshes import find_meshes
 from hydragraph.settings import Settings
@@ -241,3 +241,29 @@ def test_without_identifiers_there_are_no_meshes() -> None:
     found = find_meshes(graph_of({}, also=["a", "b"]))
     assert found.woven.tolist() == found.linked.tolist() == []
     assert found.several.tolist() == [False, False]
+
+
+# --- the parts of it
+
+
+def test_levels_are_the_whole_part_of_log2() -> None:
+    edges = [n for k in range(1, 41) for n in (2**k - 1, 2**k, 2**k + 1)]
+    assert levels(np.array(edges)).tolist() == [n.bit_length() - 1 for n in edges]
+    assert levels(np.array([0, 1])).tolist() == [0, 0]
+
+
+def test_pairs_are_drawn_of_two_users_and_can_be_drawn_from_any_place_of_the_stream() -> None:
+    size = np.random.default_rng(1).integers(2, 30, 300)
+    stream = own_stream(3)
+    at, first, other = draw(size, 20, stream, stream)
+    assert np.bincount(at).tolist() == number_drawn(size, 20).tolist()
+    assert (first != other).all()
+    assert ((np.minimum(first, other) >= 0) & (np.maximum(first, other) < size[at])).all()
+    # the first of all pairs stand before the others, a number each
+    firsts, others = own_stream(3), own_stream(3)
+    before = int((at < 100).sum())
+    for generator, places in ((firsts, before), (others, len(at) + before)):
+        generator.random(places)
+    assert [x.tolist() for x in draw(size[100:], 20, firsts, others)[1:]] == [
+        x[before:].tolist() for x in (first, other)
+    ]

@@ -70,15 +70,10 @@ class _Run:
     suffix: str
 
     def make(self, name: str, schema: str, build: Callable[[], DataFrame]) -> DataFrame:
-        self.stages.make(name + self.suffix, build)
-        return self.read(name + self.suffix, schema)
-
-    def read(self, name: str, schema: str) -> DataFrame:
-        """The rows of a complete stage. Where it has none an engine may have written no file to tell its columns."""
-        return self.stages.spark.read.schema(schema).parquet(self.stages.path(name))
+        return self.stages.make(name + self.suffix, build, schema)
 
     def users(self) -> DataFrame:
-        return self.read(self.links, LINKS).select("account", "identifier")
+        return self.stages.read(self.links, LINKS).select("account", "identifier")
 
 
 def weigh_on_spark(
@@ -122,7 +117,7 @@ def _prior(run: _Run) -> float:
 def _degrees(run: _Run) -> DataFrame:
     from pyspark.sql import functions as f
 
-    identifiers = run.read("identifiers", IDENTIFIERS)
+    identifiers = run.stages.read("identifiers", IDENTIFIERS)
     width = max(-(-identifiers.count() // _BLOCKS), 1)
     users = run.users().groupBy("identifier").agg(f.count("*").alias("users"))
     kind = f.array_position(f.array(*(f.lit(k) for k in run.kinds)).cast("array<string>"), f.col("kind")) - 1
@@ -251,7 +246,7 @@ def _placed(run: _Run, draws: DataFrame) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
-    links = run.read(run.links, LINKS)
+    links = run.stages.read(run.links, LINKS)
     among = Window.partitionBy("identifier").orderBy("account")
     once = "count = 1 and first_seen = last_seen and first_seen >= 0"
     users = links.join(draws.select("identifier").distinct(), "identifier", "left_semi").select(
