@@ -90,19 +90,25 @@ class Suspected:
     column: str
     texts: pl.Series | None = None
 
+    @property
+    def by_kind(self) -> bool:
+        """Whether each kind of links is a place of its own."""
+        return self.part.feed.table == "links" and self.column == "value" and "kind" in self.part.columns
+
+    @property
+    def held(self) -> pl.LazyFrame:
+        """The rows of the column as kind, null where there is one place, and value."""
+        kind = pl.col("kind").cast(pl.String) if self.by_kind else pl.lit(None, pl.String)
+        return self.rows.select(kind=kind, value=pl.col(value_of(self.column)))
+
     @cached_property
     def places(self) -> dict[Place, Shaped]:
         """What the places of the column hold: another pass over it, when that is asked for."""
-        kind = pl.col("kind").cast(pl.String) if _by_kind(self.part, self.column) else pl.lit(None, pl.String)
-        rows = self.rows.select(kind=kind, value=pl.col(value_of(self.column)))
+        rows = self.held
         texts = self.part.collect(rows.filter(pl.col("value").str.contains(SHAPE)).unique())
         values = _Distinct(self.part, rows)
         groups = sorted(texts.group_by("kind"), key=lambda g: str(g[0]))
         return {(self.column, of): Shaped(group["value"].sort(), values, of) for (of,), group in groups}
-
-
-def _by_kind(part: Part, column: str) -> bool:
-    return part.feed.table == "links" and column == "value" and "kind" in part.columns
 
 
 def gathered(surveys: Iterable[Survey]) -> dict[Place, tuple[pl.Series, Found]]:
@@ -131,7 +137,7 @@ def _doubtful(columns: Sequence[Suspected]) -> bool:
     if len(texts) < len(columns):
         return True
     found = judge(pl.concat(texts))
-    return found.doubtful or (found.alike > 0 and any(_by_kind(c.part, c.column) for c in columns))
+    return found.doubtful or (found.alike > 0 and any(c.by_kind for c in columns))
 
 
 def refuse_card_numbers(table: str, surveys: Iterable[Survey]) -> None:

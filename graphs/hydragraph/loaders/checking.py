@@ -174,10 +174,7 @@ def learn_texts(surveys: Sequence[Survey], settings: Settings) -> Known:
     """The same but for card numbers: each of these texts is judged by itself, so that the survey of one part tells what
     that part needs."""
     kinds = sorted({k for s in surveys for k in s.kinds})
-    if len(kinds) > MOST_SPELLINGS:
-        raise InputRefused(
-            f"{len(kinds):,} kinds are more than {MOST_SPELLINGS:,}; check that kind and value are not swapped"
-        )
+    refuse_many_spellings(len(kinds))
     odd = pl.concat([s.odd for s in surveys]).unique().sort() if surveys else pl.Series(dtype=pl.String)
     unreadable = odd.filter(address_ranges(odd, settings)["reason"].is_not_null()) if len(odd) else odd
     kinds = [k for k in kinds if len(k.encode()) <= LONGEST_KIND]  # rows with others are not read
@@ -187,6 +184,14 @@ def learn_texts(surveys: Sequence[Survey], settings: Settings) -> Known:
         refused=tuple(refused),
         ranges=tuple(k for k in kinds if canonical_kind(k) == IP_RANGE and k not in refused),
     )
+
+
+def refuse_many_spellings(number: int) -> None:
+    """Raise InputRefused for a table with more spellings of kinds than MOST_SPELLINGS."""
+    if number > MOST_SPELLINGS:
+        raise InputRefused(
+            f"{number:,} kinds are more than {MOST_SPELLINGS:,}; check that kind and value are not swapped"
+        )
 
 
 def rejects(part: Part, known: Known, found: Survey) -> pl.DataFrame:

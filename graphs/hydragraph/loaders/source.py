@@ -217,14 +217,14 @@ def _survey_all(parts: Sequence[Part], scratch: Scratch, settings: Settings) -> 
     parts, found = [p for p, _ in surveyed], [s for _, s in surveyed]
     while (now := learn(found, settings)) != known:
         known = now
-        found = [_survey(part, known) for part in parts]
+        found = [survey_part(part, known) for part in parts]
     return parts, found, known
 
 
 def survey_first(part: Part, known: Known, scratch: Scratch) -> tuple[Part, Survey]:
     """Survey a part in the quick way if that can be trusted, else with the careful reader."""
     if not part.quick_text:
-        return part, _survey(part, known)
+        return part, survey_part(part, known)
     quick: Part | None = None
     try:
         blank = blank_lines(part) if part.file.format == "csv" and part.head and part.head.columns else 0
@@ -236,10 +236,11 @@ def survey_first(part: Part, known: Known, scratch: Scratch) -> tuple[Part, Surv
     if quick is part:
         return part, found
     part = quick or open_carefully(part, scratch)
-    return part, _survey(part, known)
+    return part, survey_part(part, known)
 
 
-def _survey(part: Part, known: Known) -> Survey:
+def survey_part(part: Part, known: Known) -> Survey:
+    """`survey`, which refuses a file that cannot be read to its end."""
     try:
         return survey(part, known)
     except POLARS_REFUSES:
