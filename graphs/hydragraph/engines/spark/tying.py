@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydragraph.engines.spark.arrays import batches_of, column
-from hydragraph.engines.spark.records import find_records, records_of, wide_of_kind
-from hydragraph.engines.spark.stages import TIES, Stages
-from hydragraph.engines.spark.uses import find_pairing, find_uses, kinds_of, usual_products
+from hydragraph.engines.spark.records import RECORDS, find_records, records_of, wide_of_kind
+from hydragraph.engines.spark.stages import GAPS, IDENTIFIERS, LINKS, SEVERAL, SLOTS, TIES, WEIGHTS, Stages
+from hydragraph.engines.spark.uses import USES, find_pairing, find_uses, kinds_of, usual_products
 from hydragraph.engines.spark.wholes import arranged, whole_groups
 from hydragraph.runs import changes
 from hydragraph.ties import (
@@ -75,9 +75,9 @@ def tie_on_spark(
     """How many pairs were formed; and the stage ties with `suffix` to its name: what `ties.find_ties` makes of the stages
     `links`, identifiers and requests, and of weights, several and gaps with `suffix` to their names.
 
-    kinds: every kind in identifiers, sorted (BipartiteGraph.kinds). prior: log2 N. accounts: N of the codes, as many as there
-    are. timed: whether requests count; without them, circumstantial kinds form no pairs. links: a stage with the columns of
-    LINKS, each pair once; count, first_seen and last_seen may be missing together, and then they are 1 and unknown.
+    kinds: every kind in identifiers, sorted (BipartiteGraph.kinds). prior: log2 N. accounts: how many there are. timed:
+    whether requests count; without them, circumstantial kinds form no pairs. links: a stage with the columns of LINKS, each
+    pair once; count, first_seen and last_seen may be missing together, and then they are 1 and unknown.
 
     Brought to the driver: some figures a kind, pairs by log-odds in thousandths of a bit, at most a thousand hubs, and the
     sampled gaps (at most 80,000 a class). A task holds all links, requests and wide identifiers of an account, all pairs of
@@ -86,23 +86,22 @@ def tie_on_spark(
     """
     circumstantial = circumstantial_kinds(kinds)
     able = np.ones(len(kinds), bool) if timed else ~circumstantial
-    weights = stages.read("weights" + suffix)
-    pairing = find_pairing(stages.read("identifiers"), weights, list(kinds), able, pair_budget(accounts, pairs_each))
-    usual = stages.note("usual" + suffix, lambda: usual_products(stages.read(links), pairing.starts))
+    linked, weights = stages.read(links, LINKS), stages.read("weights" + suffix, WEIGHTS)
+    pairing = find_pairing(
+        stages.read("identifiers", IDENTIFIERS), weights, list(kinds), able, pair_budget(accounts, pairs_each)
+    )
+    usual = stages.note("usual" + suffix, lambda: usual_products(linked, pairing.starts))
     setting = _Setting(
         accounts, prior, pairing.starts, circumstantial, np.array([usual.get(str(k), 1.0) for k in range(len(kinds))])
     )
-    uses = stages.make(
-        "uses" + suffix,
-        lambda: find_uses(stages.read(links), weights, stages.read("several" + suffix), pairing),
-    )
-    gaps = _gaps(stages.read("gaps" + suffix), kinds)
-    looked = stages.make("looked" + suffix, lambda: _looked(uses.filter("paired"), setting, gaps))
-
+    several = stages.read("several" + suffix, SEVERAL)
+    uses = stages.make("uses" + suffix, lambda: find_uses(linked, weights, several, pairing), USES)
+    gaps = _gaps(stages.read("gaps" + suffix, GAPS), kinds)
+    looked = stages.make("looked" + suffix, lambda: _looked(uses.filter("paired"), setting, gaps), LOOKED)
     asked = looked.selectExpr("a as account").union(looked.selectExpr("b as account"))
-    requests = stages.read("requests").select("account", "slot") if timed else None
+    requests = stages.read("requests", SLOTS).select("account", "slot") if timed else None
     wide = uses.filter("not paired").select("account", "identifier", "bits")
-    records = stages.make("records" + suffix, lambda: find_records(asked, requests, wide))
+    records = stages.make("records" + suffix, lambda: find_records(asked, requests, wide), RECORDS)
     stages.make(
         "ties" + suffix, lambda: _with_records(looked, records).mapInArrow(partial(_ties, setting=setting), TIES)
     )
@@ -157,8 +156,12 @@ def _near(batches: Iterator[pa.RecordBatch], setting: _Setting) -> Iterator[pa.R
     for rows in whole_groups(batches, "key", _ENTRIES):
         key, flags = column(rows, "key"), column(rows, "flags").astype(np.uint8)
         keep = worth_keeping(key, flags)
-        entries = (column(rows, name)[keep].astype(np.int64) for name in ("kind", "identifier", "best", "further"))
-        looked = look(key[keep], *entries, flags[keep], setting.circumstantial, setting.prior)
+        kind, identifier, best, further = (
+            column(rows, name)[keep].astype(np.int64) for name in ("kind", "identifier", "best", "further")
+        )
+        looked = look(
+            key[keep], kind, identifier, best, further, flags[keep], setting.circumstantial, setting.prior
+        )  # fmt: skip
         a, b = np.divmod(looked.key, np.int64(setting.accounts))
         yield from batches_of(LOOKED, a, b, looked.telling, looked.around, looked.shared, looked.kinds)
 

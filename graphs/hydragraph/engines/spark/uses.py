@@ -106,16 +106,13 @@ def usual_products(links: DataFrame, starts: NDArray[np.int64]) -> dict[str, flo
 
 
 def find_uses(links: DataFrame, weights: DataFrame, several: DataFrame, pairing: Pairing) -> DataFrame:
-    """USES of links (count, first_seen and last_seen may be missing together), of their identifiers' WEIGHTS.
+    """USES of LINKS (count, first_seen and last_seen may be null together: once, at an unknown time), of the WEIGHTS of
+    their identifiers.
 
     Links are put together by account: a task holds all those of one account.
     """
     from pyspark.sql import functions as f
 
-    missing = {"count": f.lit(1), "first_seen": f.lit(None), "last_seen": f.lit(None)}
-    seen = [
-        (f.col(name) if name in links.columns else value).cast("long").alias(name) for name, value in missing.items()
-    ]
     # links to hubs go to no weights, and so not all to one task
     at = f.col("identifier")
     if len(pairing.hubs):
@@ -123,7 +120,7 @@ def find_uses(links: DataFrame, weights: DataFrame, several: DataFrame, pairing:
     shared = weights.filter("degree > 1").withColumnRenamed("identifier", "at")
     worth = ("degree", "logit", "bits", "further", "woven")
     rows = (
-        links.select("account", "identifier", *seen, at.alias("at"))
+        links.withColumn("at", at)
         .join(shared, "at", "left")
         .select("account", "identifier", "count", "first_seen", "last_seen", *worth)
     )
