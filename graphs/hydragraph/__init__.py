@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hydragraph.errors import (
         BeingWritten,
         CaseExists,
+        EngineFailed,
         HydragraphError,
         InputRefused,
         NotACase,
@@ -48,6 +49,7 @@ _HOME = {
     "CaseExists": "errors",
     "Cluster": "case",
     "Difference": "tracking",
+    "EngineFailed": "errors",
     "Evaluation": "quality",
     "HydragraphError": "errors",
     "InputRefused": "errors",
@@ -83,6 +85,7 @@ __all__ = [
     "CaseExists",
     "Cluster",
     "Difference",
+    "EngineFailed",
     "Evaluation",
     "HydragraphError",
     "InputRefused",

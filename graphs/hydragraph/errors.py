@@ -33,3 +33,7 @@ class NotACase(HydragraphError, FileNotFoundError):
 
 class UnknownName(HydragraphError, LookupError):
     """No cluster, account, format, kind or table of that name is here."""
+
+
+class EngineFailed(HydragraphError, RuntimeError):
+    """The cluster that was to do the work cannot be reached, or gave up; no case was written."""

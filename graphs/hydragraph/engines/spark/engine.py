@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hydragraph.engines.spark.pieces import pieces_on_spark
 from hydragraph.engines.spark.places import files_in, is_uri, remove
 from hydragraph.engines.spark.reading import read_tables
 from hydragraph.engines.spark.rewiring import rewire_on_spark
-from hydragraph.engines.spark.session import open_session
+from hydragraph.engines.spark.session import open_session, saying_what_failed
 from hydragraph.engines.spark.stages import Stages
 from hydragraph.engines.spark.tying import tie_on_spark
 from hydragraph.engines.spark.weighing import weigh_on_spark
@@ -45,26 +46,31 @@ class Spark:
             raise InputRefused("a Spark master and the address of a Spark Connect server; name one of the two")
         places = _places(job.source)
         root = _absolute(self.stages if self.stages is not None else f"{str(job.out).rstrip('/')}.stages")
-        with timing.stage("session"):
+        with _step(timing, "session"):
             session = open_session(self.master, self.remote)
             stages = Stages(session, root, _digest(places, job))
-        with timing.stage("read"):
+        with _step(timing, "read"):
             read = read_tables(stages, places, job.mapping, job.settings)
-        with timing.stage("evidence"):
+        with _step(timing, "evidence"):
             prior = weigh_on_spark(stages, read.kinds, job.settings)
-        with timing.stage("ties"):
+        with _step(timing, "ties"):
             formed = tie_on_spark(stages, read.kinds, prior, read.accounts)
-        with timing.stage("pieces"):
+        with _step(timing, "pieces"):
             pieces_on_spark(stages, read.accounts)
-        with timing.stage("rewired"):
+        with _step(timing, "rewired"):
             rewired = rewire_on_spark(stages, read.kinds, job.settings, prior, read.accounts)
         before = None if job.before is None else str(job.before.path.resolve())
         small = Small(root, read.source(), prior, formed, rewired, before, tuple(timing.done))
-        if timing.progress is not None:
-            timing.progress("clusters, groups, signals, case and report, in one task")
-        conclude_on_executor(stages, job, small, conclude)
+        with _step(timing, "clusters, groups, signals, case and report, in one task"):
+            conclude_on_executor(stages, job, small, conclude)
         if not self.keep:
             remove(root)
+
+
+@contextmanager
+def _step(timing: Timing, name: str) -> Iterator[None]:
+    with timing.stage(name), saying_what_failed(name):
+        yield
 
 
 def _refuse_what_is_not_possible(job: Job) -> None:

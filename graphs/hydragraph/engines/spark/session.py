@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hydragraph.errors import InputRefused
+from hydragraph.errors import EngineFailed, InputRefused
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -19,12 +23,53 @@ _NEEDED = {
 }
 
 
+_WAIT = 10.0
+_ADDRESS = re.compile(r"(sc|spark)://([^:/;]+):([0-9]+)")
+_OWN = ("pyspark", "py4j", "grpc")
+_CAUSES = {
+    "No module named 'hydragraph": "its executors do not have hydragraph; install it where their Python is",
+    "No module named 'pyarrow": "the Python of its executors lacks pyarrow; PYSPARK_PYTHON says which Python they use",
+    "JAVA_GATEWAY_EXITED": "no such master, or no Java that Spark runs on; Java 17 is needed; JAVA_HOME says where it is",
+    "UNSUPPORTED_CLASS_VERSION": "this Java is too old; Java 17 is needed, and JAVA_HOME says where it is",
+    "PATH_NOT_FOUND": "what a step wrote is not found by the next; name a folder that every executor reaches with --stages",
+    "OutOfMemory": "a task had too little memory; give the executors more, or more of them",
+    "INVALID_CONNECT_URL": "this is no address of a Spark Connect server; such a one is sc://host:15002",
+    "Could not parse Master URL": "this is no Spark master; such a one is local[4], spark://host:7077 or yarn",
+}
+"""What stands in an error of Spark, and what it means."""
+
+
+@contextmanager
+def saying_what_failed(step: str) -> Iterator[None]:
+    """Turn an error of Spark into EngineFailed. The errors themselves are not repeated: they may hold what a task read."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _OWN:
+            raise
+        text = f"{type(error).__name__} {error}"
+        why = next((said for sign, said in _CAUSES.items() if sign in text), "its own log says why")
+        raise EngineFailed(f"Spark, step {step}: {why}; no case was written") from None
+
+
+def _refuse_out_of_reach(address: str) -> None:
+    found = _ADDRESS.match(address)
+    if found is None:
+        return
+    try:
+        socket.create_connection((found[2], int(found[3])), _WAIT).close()
+    except (OSError, OverflowError):
+        raise EngineFailed(
+            f"Spark: nobody answers at {found[2]}:{found[3]}; start the server, or name another address"
+        ) from None
+
+
 def open_session(master: str | None = None, remote: str | None = None) -> SparkSession:
     """A session on a master (`local[4]`, `spark://host:7077`, `yarn`), on a Spark Connect server (`sc://host:15002`), or
     without either the one that is there: of spark-submit, of a notebook, or what SPARK_REMOTE names.
 
-    Raises InputRefused where PySpark is not installed. Not checked: whether the executors have hydragraph; the first step
-    fails if they have not.
+    Raises InputRefused where PySpark is not installed, EngineFailed where nobody answers. Not checked:
+    whether the executors have hydragraph; the first step fails if they have not.
     """
     try:
         from pyspark.sql import SparkSession
@@ -32,6 +77,7 @@ def open_session(master: str | None = None, remote: str | None = None) -> SparkS
         raise InputRefused(
             'the Spark engine needs PySpark; install it with pip install "hydragraph[spark]", and Java 17 for a master'
         ) from None
+    _refuse_out_of_reach(remote or master or "")
     active = SparkSession.getActiveSession() if master is None and remote is None else None
     builder = SparkSession.builder.appName("hydragraph")
     if remote is not None:
