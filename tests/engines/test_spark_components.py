@@ -53,8 +53,6 @@ GRAPHS = {
     "stars": (np.arange(N) % 7, np.arange(N)),
     "a star of chains": (np.where(CHAIN % 50, CHAIN, 0), CHAIN + 1),
     "a giant and pairs": giant(),
-    "one edge": (np.array([3]), np.array([4])),
-    "none": (np.empty(0, np.int64), np.empty(0, np.int64)),
 }
 
 
@@ -73,21 +71,44 @@ def on_spark(spark: SparkSession, root: Path, ends: Ends, one_task: int, partiti
     return dict(zip(found["account"], found["component"], strict=True))
 
 
-@pytest.mark.parametrize("name", GRAPHS)
-def test_forests_merged_in_one_task_have_the_components(spark: SparkSession, tmp_path: Path, name: str) -> None:
-    ends = edges(*GRAPHS[name])
+def side_by_side() -> tuple[Ends, dict[str, dict[int, int]]]:
+    """All graphs as one, each of them with N accounts of its own, and their components."""
+    one = {name: edges(*graph) for name, graph in GRAPHS.items()}
+    a, b = (np.concatenate([ends[end] + N * k for k, ends in enumerate(one.values())]) for end in (0, 1))
+    return (a, b), {name: embedded(*ends) for name, ends in one.items()}
 
-    assert on_spark(spark, tmp_path, ends, one_task=N) == embedded(*ends)
+
+def apart(found: dict[int, int]) -> dict[str, dict[int, int]]:
+    graphs: dict[str, dict[int, int]] = {name: {} for name in GRAPHS}
+    for account, component in found.items():
+        graphs[list(GRAPHS)[account // N]][account % N] = component - account // N * N
+    return graphs
 
 
-@pytest.mark.parametrize("name", GRAPHS)
-def test_stars_that_grow_have_the_components(spark: SparkSession, tmp_path: Path, name: str) -> None:
-    ends = edges(*GRAPHS[name])
+def differing(found: dict[int, int], expected: dict[str, dict[int, int]]) -> list[str]:
+    return [name for name, graph in apart(found).items() if graph != expected[name]]
 
-    assert on_spark(spark, tmp_path, ends, one_task=1) == embedded(*ends)
-    turns = len(list(tmp_path.glob("stars_*.done")))
-    assert (turns > 0) == (len(ends[0]) > 0)
-    assert turns < 20
+
+def test_forests_merged_in_one_task_have_the_components(spark: SparkSession, tmp_path: Path) -> None:
+    ends, expected = side_by_side()
+
+    assert differing(on_spark(spark, tmp_path, ends, one_task=MANY), expected) == []
+    assert not list(tmp_path.glob("forest_1*")) + list(tmp_path.glob("stars_*"))
+
+
+def test_stars_that_grow_have_the_components(spark: SparkSession, tmp_path: Path) -> None:
+    ends, expected = side_by_side()
+
+    assert differing(on_spark(spark, tmp_path, ends, one_task=N), expected) == []
+    assert 4 <= len(list(tmp_path.glob("stars_*.done"))) < 20
+
+
+@pytest.mark.parametrize("one_task", [1, 2])
+@pytest.mark.parametrize("number", [0, 1])
+def test_hardly_any_edge(spark: SparkSession, tmp_path: Path, number: int, one_task: int) -> None:
+    ends = np.full(number, 3), np.full(number, 4)
+
+    assert on_spark(spark, tmp_path, ends, one_task) == ({3: 3, 4: 3} if number else {})
 
 
 def test_many_forests_are_merged_in_several_tasks_first(
@@ -115,9 +136,9 @@ def test_turns_do_not_depend_on_where_batches_end(step: str, rows: int) -> None:
     account, towards = random.integers(0, 12, 200), random.integers(0, 12, 200)
     if step == "_small_stars":
         account, towards = np.maximum(account, towards), np.minimum(account, towards)
-    apart = account != towards
-    order = np.lexsort((towards[apart], account[apart]))
-    ends = account[apart][order], towards[apart][order]
+    differ = account != towards
+    order = np.lexsort((towards[differ], account[differ]))
+    ends = account[differ][order], towards[differ][order]
     turn = getattr(components, step)
 
     def whole(size: int) -> list[dict[str, int]]:
