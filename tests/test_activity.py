@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from hydragraph.activity import MOST_BITS, Activity
+from hydragraph.activity import MOST_BITS, Activity, Bursts
 from hydragraph.joining import IN_STEP, IN_TIME
 
 HOUR = 12  # slots of five minutes
@@ -49,6 +49,25 @@ def test_two_accounts_that_begin_together_at_odd_hours_are_worth_what_the_formul
     got = pair.together(np.array([0]), np.array([1]))
     assert got.tolist() == pytest.approx([min(best, MOST_BITS)], abs=0.01)
     assert got[0] > 5
+
+
+def test_bursts_of_a_pair_say_the_same_without_the_others() -> None:
+    rng = np.random.default_rng(4)
+    common = [rng.integers(0, 60 * DAY, 15) for _ in range(4)]
+    calendars = [
+        np.concatenate([common[i % 4][:: 1 + i % 3], rng.integers(0, 60 * DAY, i)]).tolist() for i in range(12)
+    ]
+    people = activity(*calendars)
+    a, b = np.triu_indices(12, k=1)
+    whole = people.together(a, b)
+    assert (whole > 0).sum() > 5
+    bursts = people.bursts
+    for i, j, bits in zip(a.tolist(), b.tolist(), whole.tolist(), strict=True):
+        # numbered anew, j before i
+        at = [np.flatnonzero(bursts.account == x) for x in (j, i)]
+        account = np.repeat([0, 1], [len(x) for x in at])
+        two = Bursts(account, bursts.slot[np.concatenate(at)], bursts.first[[j, i]], bursts.last[[j, i]])
+        assert two.together(np.array([1]), np.array([0])).tolist() == [bits]
 
 
 def test_colleagues_who_all_begin_at_nine_owe_it_to_their_habits() -> None:

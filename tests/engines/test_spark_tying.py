@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 import staged
 from polars.testing import assert_frame_equal
@@ -19,6 +20,7 @@ from hydragraph.chance import rewire
 from hydragraph.engines.spark import uses
 from hydragraph.engines.spark.stages import TIES, Stages
 from hydragraph.engines.spark.tying import tie_on_spark
+from hydragraph.engines.spark.wholes import whole_groups
 from hydragraph.evidence import Evidence, weigh
 from hydragraph.schema import TIME
 from hydragraph.ties import PAIR_BUDGET, Ties, find_ties
@@ -170,8 +172,9 @@ HAND = {
 }
 
 
-@pytest.mark.parametrize("name", HAND)
-@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize(
+    ("name", "timed"), [*((name, True) for name in HAND), ("nobody", False), ("circumstantial kinds only", False)]
+)
 def test_ties_of_hand_sized_graphs_are_the_same(spark: SparkSession, tmp_path: Path, name: str, timed: bool) -> None:
     graph = graph_of(HAND[name], also=["unlinked"])
     held_against(spark, tmp_path, graph, weigh(graph, staged.SETTINGS), NOBODY if timed else None)
@@ -197,3 +200,22 @@ def test_a_step_that_was_done_is_not_done_again(
     held_against(spark, tmp_path, graph, evidence, None)
     monkeypatch.setattr("hydragraph.engines.spark.tying.find_uses", None)
     assert tie_on_spark(Stages(spark, str(tmp_path), "test"), graph.kinds, evidence.prior, 2, timed=False) == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("least", [1, 4, 30, 1000])
+def test_groups_stay_whole_however_batches_cut_them(size: int, least: int) -> None:
+    key = np.repeat([3, 4, 6, 7, 9, 12, 13], [1, 5, 1, 20, 2, 1, 3])
+    rows = pa.table({"key": key, "row": np.arange(len(key))})
+    batches = [rows.slice(i, size).combine_chunks().to_batches()[0] for i in range(0, len(key), size)]
+    batches.insert(1, batches[0].slice(0, 0))
+    found = list(whole_groups(iter(batches), "key", least))
+    assert pa.concat_tables(found).equals(rows.combine_chunks())
+    assert all(table.num_rows >= least for table in found[:-1])
+    assert all(table.num_rows for table in found)
+    seen = [set(table["key"].to_pylist()) for table in found]
+    assert sum(map(len, seen)) == len(np.unique(key))
+
+
+def test_a_partition_without_rows_has_no_groups() -> None:
+    assert list(whole_groups(iter([]), "key", 5)) == []
