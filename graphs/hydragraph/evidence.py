@@ -38,6 +38,9 @@ ENOUGH_PAIRS = 200
 CORROBORATING_ACCOUNTS = 64
 """Accounts of an identifier that corroborates, at most."""
 
+LEVELS = 64
+"""Levels there can be: accounts per identifier are counted in 64 bits."""
+
 _SAMPLED_IDENTIFIERS = 4000
 _FEWEST_PAIRS = 2000
 _SENSITIVITY = 0.5
@@ -46,7 +49,6 @@ _CORROBORATING_CLASS = 0.2
 _FEWEST_USERS = 4
 _USUAL_WEIGHS = 2.0
 _SUREST = 0.99
-_LEVELS = 64
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def calibrate(kinds: Sequence[str], counts: Iterable[tuple[int, int, int, int, i
     of kind, then level.
     """
     chance = np.array([kind_of(k).chance_bits for k in kinds])
-    shift, repeat, usual = (np.zeros((len(kinds), _LEVELS)) for _ in range(3))
+    shift, repeat, usual = (np.zeros((len(kinds), LEVELS)) for _ in range(3))
     rows = []
     for k, lv, identifiers, pairs, corroborated, again in counts:
         repeat[k, lv] = -np.log2((again + 0.5) / (pairs + 1.0))

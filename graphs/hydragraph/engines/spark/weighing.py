@@ -20,6 +20,7 @@ from hydragraph.engines.spark.stages import CLASSES, GAPS, IDENTIFIERS, LINKS, W
 from hydragraph.evidence import (
     CORROBORATING_ACCOUNTS,
     ENOUGH_PAIRS,
+    LEVELS,
     OWN_PAIRS,
     Calibration,
     calibrate,
@@ -53,7 +54,6 @@ DRAWN = "of long, pair long, kind long, identifier long, a long, b long, at_a lo
 """The same by their accounts. at_a, at_b: when each used it, if once and at a known time, else null."""
 
 _BLOCKS = 256
-_LEVELS = 64
 _COUNTED = "kind long, level int, block long, before long, step long"
 _COUNTS = "of long, pairs long, corroborated long, again long"
 _DOUBTFUL = "identifier long, kind long, degree long, block long, number long"
@@ -89,6 +89,8 @@ def weigh_on_spark(
 
     kinds: every kind in identifiers, sorted (BipartiteGraph.kinds). prior: log2 N; None: N are the accounts with a link.
     links: a stage with the columns of LINKS, each pair once; without count or times there are no gaps.
+
+    In between it makes the stages degrees, class_draws, class_pairs, rare, strands, meshes, doubtful, own_draws and own.
 
     Brought to the driver are only figures of classes (at most 64 levels a kind), by 256 blocks of identifiers.
     A task holds at most the 4,000 identifiers that are sampled of a class, with 80,000 pairs. The users of one
@@ -176,7 +178,7 @@ def _drawn_of_class(rows: pa.Table, seed: int) -> pa.Table:
     identifier, size = column(rows, "identifier"), column(rows, "degree")
     rng = class_stream(seed, kind, level)
     at, first, other = draw(size, pairs_each(len(size)), rng, rng)
-    of = np.full(len(at), kind * _LEVELS + level)
+    of = np.full(len(at), kind * LEVELS + level)
     return rows_of(DRAWS, of, np.arange(len(at)), np.full(len(at), kind), identifier[at], first, other)
 
 
@@ -193,7 +195,7 @@ def _doubtful(degrees: DataFrame, meshes: DataFrame, calibration: Calibration) -
 def _doubted(batches: Iterator[pa.RecordBatch], calibration: Calibration) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         identifier, kind, degree, block = (column(batch, name) for name in ("identifier", "kind", "degree", "block"))
-        linked = given(batch, "several") & are_linked(degree, column(batch, "several"))
+        linked = are_linked(degree, column(batch, "several"))
         at = calibration.doubtful(degree, kind, calibration.logit(degree, kind), linked)
         rows = (x[at] for x in (identifier, kind, degree, block, number_drawn(degree, OWN_PAIRS)))
         yield from batches_of(_DOUBTFUL, *rows)
@@ -314,7 +316,7 @@ def _calibration(run: _Run, degrees: DataFrame, drawn: DataFrame) -> Calibration
         counts = []
         for row in sorted(members, key=lambda row: (row["kind"], row["level"])):
             kind, level = row["kind"], row["level"]
-            seen = found[kind * _LEVELS + level]
+            seen = found[kind * LEVELS + level]
             counts.append((kind, level, row["count"], seen["pairs"], seen["corroborated"], seen["again"]))
         table = calibrate(run.kinds, counts).classes
         return frame_of(run.stages.spark, CLASSES, *(table[name] for name in table.columns))
@@ -351,7 +353,7 @@ def _weights(
 def _worth(batches: Iterator[pa.RecordBatch], calibration: Calibration, prior: float) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         identifier, kind, degree = (column(batch, name) for name in ("identifier", "kind", "degree"))
-        woven = given(batch, "users") & are_woven(degree, column(batch, "users"), column(batch, "twice"))
+        woven = are_woven(degree, column(batch, "users"), column(batch, "twice"))
         logit = calibration.logit(degree, kind)
         own = np.flatnonzero(given(batch, "looked_at"))
         looked_at, corroborated = (column(batch, name)[own] for name in ("looked_at", "corroborated"))
