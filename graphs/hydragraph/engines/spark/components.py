@@ -24,12 +24,14 @@ COMPONENTS = "account long, component long"
 """The component of each account that has an edge: its smallest account."""
 
 ONE_TASK = 10_000_000
-"""Accounts whose edges one task may merge; a forest of them has fewer edges."""
+"""Accounts whose edges one task may merge, as a forest of them has fewer edges: 10 million with 40 million edges took 2.6 GB
+and two minutes. The task that concludes needs more for as many."""
 
 _FOREST = "account long, towards long"
 """Edges, from each account towards a smaller one."""
 
 _MOVED = f"{_FOREST}, moved long"
+# a task streams through this many forests and holds one
 _FORESTS = 8
 _CHUNK = 1_000_000
 
