@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from hydragraph.engines.spark.stages import Stages
 
 _TIES = 1_000_000
-"""Ties that a task takes at a time, more only of one component. Of 25,000 accounts with 86,000 ties it makes pieces in 1 second
-and 70 MB, of 250,000 with 860,000 in 5 seconds and 0.5 GB, with 4.7 million in 20 seconds and 1.8 GB."""
+"""Ties that a task takes at a time, more only of one component. One of 25,000 accounts with 86,000 ties took 1 second and
+70 MB; one of 250,000 with 860,000 took 5 seconds and 0.5 GB, with 4.7 million 20 seconds and 1.8 GB."""
 
 
 def pieces_on_spark(stages: Stages, accounts: int, one_task: int = ONE_TASK, suffix: str = "") -> None:
