@@ -193,6 +193,14 @@ def dirty(folder: Path) -> Path:
     return folder
 
 
+def blank_lines(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "links.csv").write_text(
+        "account_id,kind,value\na,device,dev-1-x\n\nb,device,dev-1-x\n\n\nc,device,dev-2-x\n"
+    )
+    return folder
+
+
 def careless_json(folder: Path) -> Path:
     folder.mkdir()
     rows: list[object] = [
@@ -258,6 +266,7 @@ def two_sections(folder: Path) -> Path:
 @pytest.mark.parametrize(
     "make",
     [
+        blank_lines,
         odd_addresses,
         dirty,
         careless_json,
@@ -379,6 +388,8 @@ def test_only_the_embedded_engine_reads_databases(spark: SparkSession, tmp_path:
 
 
 def test_no_such_place(spark: SparkSession, tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match="no source given"):
+        read_on(spark, tmp_path / "stages", [])
     for place in (str(tmp_path / "nowhere"), f"file://{tmp_path}/nowhere"):
         with pytest.raises(InputRefused, match="source nowhere: no such file or folder"):
             read_on(spark, tmp_path / "stages", [place])

@@ -121,7 +121,7 @@ def open_source(
     """
     paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(s) for s in source]
     if not paths and mapping is None:
-        raise InputRefused("no source given; name a folder or files, or a mapping file that names databases")
+        raise no_source()
     entries: Mapping[str, Sequence[Entry]] = {}
     if mapping is not None:
         from hydragraph.loaders.mapping import read_mapping  # pydantic only where a mapping is given
@@ -255,6 +255,11 @@ def digest_of(file: File) -> tuple[int, str]:
             return raw.tell(), f"sha256:{digest}"
     except OSError as error:
         raise InputRefused(f"{file.name}: cannot be opened ({error.strerror})") from None
+
+
+def no_source() -> InputRefused:
+    """The error for neither a source nor a mapping."""
+    return InputRefused("no source given; name a folder or files, or a mapping file that names databases")
 
 
 def check_tables(feeds: Sequence[Feed]) -> None:

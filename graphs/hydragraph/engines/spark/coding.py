@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 _ROWS = 250_000
 """Rows of a bucket, where there need not be more."""
@@ -26,15 +26,20 @@ _SAMPLED = 40
 def bounds_of(texts: DataFrame, rows: int) -> pl.Series:
     """Texts that part those of the only column into buckets of about equal size, sorted, none null.
 
-    rows: how many there are. Collected here: 40 texts a bucket, of which there are no more than partitions of a shuffle.
+    rows: how many there are. Collected here: 40 texts a bucket; of these there are four a partition of a shuffle, at most.
     """
-    number = min(int(texts.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1), -(-rows // _ROWS))
+    number = min(4 * _partitions(texts.sparkSession), -(-rows // _ROWS))
     if number < 2:
         return pl.Series([], dtype=pl.String)
     sample = texts.sample(min(1.0, number * _SAMPLED / rows), seed=0).toArrow()
     found = pl.Series(pl.from_arrow(sample.column(0)), dtype=pl.String).drop_nulls().sort()
     at = [len(found) * i // number for i in range(1, number)]
     return found.gather(at).unique().sort() if len(found) else found
+
+
+def _partitions(session: SparkSession) -> int:
+    told = session.conf.get("spark.sql.shuffle.partitions") or ""
+    return int(told) if told.isdecimal() else 200  # some platforms decide by themselves: `auto`
 
 
 def bucket_of(texts: pl.Series, bounds: pl.Series) -> pl.Series:

@@ -196,10 +196,11 @@ def _look(
 
 def look_at(unit: Unit, feed: Feed, cards: Few, settings: Settings) -> Look:
     """Survey one unit. cards: texts that are known to look like card numbers, whose rows are rejected."""
-    told: dict[str, Any] = {"stamp": stamp_of(unit)}
+    told: dict[str, Any] = {"stamp": ""}
     step = _STEPS[0]
     scratch = Scratch()
     try:
+        told["stamp"] = stamp_of(unit)
         with at_hand(unit) as (file, start):
             if unit.digest:
                 told["bytes"], told["digest"] = digest_of(file)

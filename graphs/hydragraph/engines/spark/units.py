@@ -13,7 +13,7 @@ from hydragraph.engines.spark.places import files_in, is_uri, open_place
 from hydragraph.errors import InputRefused
 from hydragraph.loaders.files import Feed, File, Format, find_feeds
 from hydragraph.loaders.scan import Part, open_part
-from hydragraph.loaders.source import check_tables
+from hydragraph.loaders.source import check_tables, no_source
 from hydragraph.unfinished import Temporary
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def find_units(places: Sequence[str], mapping: str | Path | None) -> Found:
     Tables are recognised as in loaders.files: of a URI by an empty copy of what is there. Raises InputRefused as find_feeds
     does, and for what only the embedded engine reads. Held here: a row a file.
     """
+    if not places and mapping is None:
+        raise no_source()
     entries: Mapping[str, Sequence[Entry]] = {}
     if mapping is not None:
         from hydragraph.loaders.mapping import read_mapping
@@ -175,10 +177,17 @@ def packed(units: Sequence[Unit]) -> list[list[int]]:
 
 
 def stamp_of(unit: Unit) -> str:
-    """By what is seen that a file has changed: its size and its time of change."""
-    system, path = _place(unit)
-    info = system.get_file_info(path)
+    """By what is seen that a file has changed: its size and its time of change. Raises InputRefused if it is not reached."""
+    try:
+        system, path = _place(unit)
+        info = system.get_file_info(path)
+    except OSError as error:
+        raise _closed(unit, error) from None
     return f"{info.size} {info.mtime_ns}"
+
+
+def _closed(unit: Unit, error: OSError) -> InputRefused:
+    return InputRefused(f"{unit.name}: cannot be opened ({error.strerror or 'its place gives no reason'})")
 
 
 @contextmanager
@@ -197,7 +206,7 @@ def at_hand(unit: Unit) -> Iterator[tuple[File, int]]:
         try:
             start = _copied(unit, target)
         except OSError as error:
-            raise InputRefused(f"{unit.name}: cannot be opened ({error.strerror or 'no reason given'})") from None
+            raise _closed(unit, error) from None
         yield File(unit.name, target, unit.format), start
     finally:
         copy.close()
