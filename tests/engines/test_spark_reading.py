@@ -14,6 +14,7 @@ import pytest
 import staged
 from polars.testing import assert_frame_equal
 
+from hydragraph import coding as embedded_coding
 from hydragraph.engines.spark import coding, gathering, units
 from hydragraph.engines.spark.reading import REJECTS, Read, read_tables
 from hydragraph.engines.spark.stages import ACCOUNTS, IDENTIFIERS, LINKS, SLOTS, Stages
@@ -137,20 +138,29 @@ def test_several_paths(spark: SparkSession, tmp_path: Path) -> None:
     held_against(spark, tmp_path / "stages", [world / "payments.parquet", world / "events.parquet"])
 
 
-def test_what_a_task_holds_is_handed_on_when_it_is_much(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # tasks run in other processes, where nothing is patched: the same function here
-    monkeypatch.setattr(gathering, "_HELD", 50)
-    monkeypatch.setattr(gathering, "_FEWEST", 20)
+def test_what_a_task_holds_is_handed_on_when_it_is_much(monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_source(FIXTURES / "small")
-    rows = [
-        pl.DataFrame(pl.from_arrow(batch))
-        for batch in gathering._of_table("links", {"links": source.tables["links"]}, staged.SETTINGS)
-    ]
-    found = pl.concat(rows).filter(part="link").group_by("account_id", "kind", "value").agg(pl.col("count").sum())
-    graph = read_links(source, staged.SETTINGS)[0]
-    assert 0 < found.height <= graph.links.height
+
+    def handed_on(table: str) -> tuple[int, pl.DataFrame]:
+        batches = gathering._of_table(table, {table: source.tables[table]}, staged.SETTINGS)
+        rows = pl.concat([pl.DataFrame(pl.from_arrow(batch)) for batch in batches])
+        keys = ["part", "account_id", "kind", "value", "slot"]
+        sums = [
+            pl.col("count", "tokens", "limited").sum(),
+            pl.col("first_seen", "first").min(),
+            pl.col("last_seen").max(),
+        ]
+        return rows.height, rows.group_by(keys).agg(*sums).sort(keys)
+
+    for table, held in (("links", 50), ("events", 500)):
+        fewer, expected = handed_on(table)
+        with monkeypatch.context() as patched:
+            patched.setattr(gathering, "_HELD", held)
+            patched.setattr(gathering, "_FEWEST", held // 2)
+            patched.setattr(embedded_coding, "BATCH", held)
+            more, found = handed_on(table)
+        assert more > fewer
+        assert_frame_equal(found, expected)
 
 
 # --- hand-sized sources
