@@ -64,19 +64,18 @@ def find_pairing(
     first = identifiers.groupBy("kind").agg(f.min("identifier").alias("first")).toArrow().to_pydict()
     found = dict(zip(first["kind"], first["first"], strict=True))
     starts = np.array([found[kind] for kind in kinds], np.int64)
-    links = weights.agg(f.sum("degree").alias("links")).collect()[0]["links"] or 0
-    many = f.col("degree") > max(WIDEST_PAIRED, links // _HUBS)
-    hubs = weights.filter(many).select("identifier", "bits").toArrow().sort_by("identifier")
-    kind = kind_code(f.col("identifier"), starts)
-    pairs = f.col("degree") * (f.col("degree") - 1) / 2
+    among = f.expr(f"degree > 1 and degree <= {WIDEST_PAIRED} and bits > 0")
+    among &= kind_code(f.col("identifier"), starts).isin([int(k) for k in np.flatnonzero(able)])
+    pairs = (f.col("degree") * (f.col("degree") - 1) / 2).cast("long")
     table = (
-        weights.filter(f"degree > 1 and degree <= {WIDEST_PAIRED} and bits > 0")
-        .filter(kind.isin([int(k) for k in np.flatnonzero(able)]))
-        .groupBy("logit")
-        .agg(f.sum(pairs.cast("long")).alias("pairs"))
+        weights.groupBy("logit")
+        .agg(f.sum(f.when(among, pairs)).alias("pairs"), f.sum("degree").alias("links"))
         .toArrow()
     )
-    logit, number = column(table, "logit"), column(table, "pairs")
+    many = f.col("degree") > max(WIDEST_PAIRED, int(column(table, "links").sum()) // _HUBS)
+    hubs = weights.filter(many).select("identifier", "bits").toArrow().sort_by("identifier")
+    some = given(table, "pairs")
+    logit, number = column(table, "logit")[some], column(table, "pairs")[some]
     within = within_budget(logit, number, budget)
     least = float(logit[within].min()) if within.any() else float("inf")
     return Pairing(
