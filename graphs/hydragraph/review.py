@@ -152,6 +152,17 @@ def foreseen(graph: BipartiteGraph, before: Case | None) -> tuple[BipartiteGraph
     return replace(graph, links=stays), confirmed, [said]
 
 
+def cleared_with(before: Case) -> tuple[pl.Series, pl.DataFrame]:
+    """Accounts about which an `innocent` decision of an earlier case holds, sorted; and what two or more of them shared in
+    that case: kind and value, sorted. `foreseen` looks at no other links than those of the first and those to the second."""
+    last = _last(read_decisions(before.path))
+    members = pl.Series(sorted(a for a, d in last.items() if d.decision == "innocent"), dtype=pl.String)
+    if members.is_empty():
+        return members, pl.DataFrame(schema={"kind": pl.String, "value": pl.String})
+    shared = before.links.filter(pl.col("account_id").is_in(members.implode())).group_by("kind", "value").len()
+    return members, shared.filter(pl.col("len") > 1).select("kind", "value").sort("kind", "value")
+
+
 def _last(decisions: Sequence[Decision]) -> dict[str, Decision]:
     """For each account the last of the decisions that hold about a cluster of which it was a member."""
     by_time = sorted(holding(decisions).values(), key=lambda d: dt.datetime.fromisoformat(d.when))

@@ -123,14 +123,64 @@ def test_places_in_a_store(spark: SparkSession, world: Path, embedded: hg.Case, 
         hg.analyze(world.as_uri(), place, engine=hg.Spark())
 
 
-def test_what_is_not_possible_is_refused_before_anything_is_done(
-    spark: SparkSession, world: Path, tmp_path: Path
+def test_what_is_allowed_counts_for_nothing(
+    spark: SparkSession, world: Path, embedded: hg.Case, tmp_path: Path
 ) -> None:
+    used = embedded.links.filter(pl.col("kind").is_in(["api_key", "ip_range"]) & (pl.col("accounts") > 1))
+    some = used.select("kind", "value").unique().sort("kind", "value").gather_every(3)
+    unknown = pl.DataFrame({"kind": ["device", "ip_range"], "value": ["nobody has it", "203.0.113.0/24"]})
+    allowed = pl.concat([some, unknown])
+
+    case = hg.analyze(world, tmp_path / "case", allow=allowed, engine=hg.Spark())
+
+    assert_same(case, hg.analyze(world, tmp_path / "embedded", allow=allowed))
+    assert not case.clusters.equals(embedded.clusters)
+    assert case.links.join(some, on=["kind", "value"]).is_empty()
+
+
+def test_a_kind_that_is_allowed_whole_is_gone(spark: SparkSession, tmp_path: Path) -> None:
+    links = pl.DataFrame(
+        {"account_id": ["a", "b", "c"] * 2, "kind": ["device"] * 3 + ["phone"] * 3, "value": ["x"] * 6}
+    )
+    links.write_parquet(tmp_path / "links.parquet")
     allowed = pl.DataFrame({"kind": ["device"], "value": ["x"]})
 
-    with pytest.raises(hg.InputRefused, match="an allow list"):
-        hg.analyze(world, tmp_path / "case", allow=allowed, engine=hg.Spark())
-    assert not list(tmp_path.iterdir())
+    case = hg.analyze(tmp_path / "links.parquet", tmp_path / "case", allow=allowed, engine=hg.Spark())
+
+    assert case.links["kind"].unique().to_list() == ["phone"]
+    assert_same(case, hg.analyze(tmp_path / "links.parquet", tmp_path / "embedded", allow=allowed))
+
+
+def test_decisions_are_heeded(spark: SparkSession, world: Path, embedded: hg.Case, tmp_path: Path) -> None:
+    before = hg.analyze(world, tmp_path / "before")
+    leads = before.clusters.filter(pl.col("size") > 3)["cluster_id"].to_list()
+    for k, cluster in enumerate(leads[:20]):
+        hg.decide(before, cluster, "innocent" if k % 4 else "confirmed", by="somebody")
+    pairs = before.accounts.filter(pl.col("cluster_id").is_null())["account_id"].sort()
+    must = pl.DataFrame({"account_a": [pairs[0]], "account_b": [pairs[1]], "relation": ["must"]})
+    # others come to use what innocent clusters were cleared with
+    own = before.links.filter((pl.col("kind") == "device") & (pl.col("accounts") > 1)).select("kind", "value").unique()
+    more = own.sort("value").with_columns(account_id=pairs.head(own.height)).select("account_id", "kind", "value")
+    now = tmp_path / "now"
+    now.mkdir()
+    for file in world.glob("*.parquet"):
+        frame = pl.read_parquet(file)
+        frame = pl.concat([frame, more], how="diagonal_relaxed") if file.stem == "links" else frame
+        frame.write_parquet(now / file.name)
+
+    case = hg.analyze(now, tmp_path / "case", previous=before, constraints=must, engine=hg.Spark())
+
+    assert_same(case, hg.analyze(now, tmp_path / "embedded", previous=before, constraints=must))
+    assert any("no evidence" in note for note in case.manifest["notes"])
+    assert case.table("ledger").height
+
+
+def test_pseudonyms_are_refused_before_anything_is_done(spark: SparkSession, world: Path, tmp_path: Path) -> None:
+    hg.make_key(tmp_path / "key")
+
+    with pytest.raises(hg.InputRefused, match="pseudonyms"):
+        hg.analyze(world, tmp_path / "case", pseudonymise=tmp_path / "key", engine=hg.Spark())
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
 def test_a_sentence_of_the_last_task_arrives(spark: SparkSession, tmp_path: Path) -> None:

@@ -26,19 +26,14 @@ def set_aside(graph: BipartiteGraph, allowed: pl.DataFrame, settings: Settings) 
     for kind in allowed["kind"].unique().sort():
         at = np.flatnonzero((graph.identifiers["kind"] == kind).to_numpy())
         given = allowed.filter(kind=kind)["value"]
-        found, met = _held(graph.identifiers["value"].gather(at), kind, given, settings)
+        found, met = held_by(graph.identifiers["value"].gather(at), kind, given, settings)
         out[at] = found
         idle += int((~met).sum())
     dropped = out[graph.links["identifier"].to_numpy()]
     users = graph.links.filter(pl.Series(dropped))["account"].n_unique()
-    said = [
-        f"allow list: {int(out.sum()):,} identifiers of the source are set aside, which {users:,} accounts use; they are no"
-        " evidence"
-    ]
-    if idle:
-        said.append(f"allow list: {idle:,} of {allowed.height:,} identifiers are not in the source")
+    said = allowed_sentences(int(out.sum()), users, idle, allowed.height)
     if not out.any():
-        return graph, said[1:]
+        return graph, said
     code = pl.Series(np.cumsum(~out) - ~out, dtype=pl.UInt32)
     links = graph.links.filter(pl.Series(~dropped))
     return BipartiteGraph(
@@ -48,7 +43,21 @@ def set_aside(graph: BipartiteGraph, allowed: pl.DataFrame, settings: Settings) 
     ), said
 
 
-def _held(
+def allowed_sentences(identifiers: int, accounts: int, idle: int, entries: int) -> list[str]:
+    """Sentences on an allow list of so many entries, of which `idle` name nothing in the source: so many identifiers of the
+    source are set aside, which so many accounts use."""
+    said = []
+    if identifiers:
+        said.append(
+            f"allow list: {identifiers:,} identifiers of the source are set aside, which {accounts:,} accounts use; they are"
+            " no evidence"
+        )
+    if idle:
+        said.append(f"allow list: {idle:,} of {entries:,} identifiers are not in the source")
+    return said
+
+
+def held_by(
     values: pl.Series, kind: str, given: pl.Series, settings: Settings
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of the graph's values the `given` identifiers allow, and which of these allow any."""

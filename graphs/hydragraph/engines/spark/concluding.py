@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,13 +57,16 @@ class Small:
     """What the steps on Spark found that is no stage. root: of the stages. prior: log2 N. formed: pairs of accounts looked
     at. rewired: links of the rewired graph by kind. previous: folder of the earlier case."""
 
+    instead: Mapping[str, str]
     root: str
     source: Source
     prior: float
     formed: int
     rewired: tuple[int, ...]
     previous: str | None
-    done: tuple[dict[str, Any], ...]
+    confirmed: list[pl.Series]
+    said: list[str]
+    done: list[dict[str, Any]]
 
 
 def conclude_on_executor(stages: Stages, job: Job, small: Small, conclude: Conclude) -> None:
@@ -112,7 +115,7 @@ def _tied(job: Job, small: Small) -> Tied:
     known = job.known
 
     def stage(name: str, schema: str, *order: str) -> pl.DataFrame:
-        return _read(f"{small.root}/{name}", schema, order)
+        return _read(f"{small.root}/{small.instead.get(name, name)}", schema, order)
 
     accounts = stage("accounts", ACCOUNTS, "account").drop("account")
     accounts = accounts.with_columns(pl.col(c).cast(TIME) for c in _TIMES)
@@ -121,7 +124,7 @@ def _tied(job: Job, small: Small) -> Tied:
         pl.col("account", "identifier").cast(pl.UInt32), pl.col("first_seen", "last_seen").cast(TIME)
     )
     graph, never = not_yet_closed(BipartiteGraph(accounts, identifiers, links))
-    pairs, unknown = coded_pairs(graph, known.pairs, [])
+    pairs, unknown = coded_pairs(graph, known.pairs, small.confirmed)
     requests, limits = (
         stage(name, SLOTS, "account", "slot").with_columns(
             pl.col("account").cast(pl.UInt32), pl.col("slot").cast(pl.Int32), pl.col("first").cast(pl.UInt16)
@@ -145,7 +148,7 @@ def _tied(job: Job, small: Small) -> Tied:
     activity = read_activity(requests, accounts.height)
     met = read_limits(limits, requests, activity)
     ties = _ties(stage("ties", TIES, "a", "b"), small.formed)
-    notes = [*never, *known.said, *unknown]
+    notes = [*never, *known.said, *small.said, *unknown]
     pieces = _pieces(stage("pieces", PIECES, "account"), accounts.height)
     source = replace(small.source, rejects=stage("rejects", REJECTS))
     return Tied(

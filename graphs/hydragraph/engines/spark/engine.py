@@ -13,6 +13,7 @@ from hydragraph import __version__
 from hydragraph.decisions import read_decisions
 from hydragraph.engines.engine import Conclude, Job, Timing
 from hydragraph.engines.spark.concluding import Small, conclude_on_executor
+from hydragraph.engines.spark.heeding import foreseen_on_spark, kinds_of, set_aside_on_spark
 from hydragraph.engines.spark.pieces import pieces_on_spark
 from hydragraph.engines.spark.places import files_in, is_uri, remove
 from hydragraph.engines.spark.reading import read_tables
@@ -31,7 +32,7 @@ class Spark:
     master, remote: see `open_session`. stages: folder for what the steps hand on, which every executor reaches; None: beside
     the case, `<case>.stages`. A run that was interrupted goes on where it was, if the source, the settings and the version
     are the same. keep: leave the folder there when the case is written.
-    Not possible yet: an allow list, pseudonyms, and an earlier case with decisions.
+    Not possible: pseudonyms, because what the steps hand on holds raw values.
     """
 
     master: str | None = None
@@ -41,7 +42,7 @@ class Spark:
 
     def carry_out(self, job: Job, conclude: Conclude, timing: Timing) -> None:
         """See Engine.carry_out."""
-        _refuse_what_is_not_possible(job)
+        _refuse_pseudonyms(job)
         if self.master is not None and self.remote is not None:
             raise InputRefused("a Spark master and the address of a Spark Connect server; name one of the two")
         places = _places(job.source)
@@ -51,16 +52,30 @@ class Spark:
             stages = Stages(session, root, _digest(places, job))
         with _step(timing, "read"):
             read = read_tables(stages, places, job.mapping, job.settings)
+            stages, left = set_aside_on_spark(stages, job.known.allowed, job.settings)
+            stages, confirmed, cleared = foreseen_on_spark(stages, job.before)
+            kinds = kinds_of(stages) if left else read.kinds
         with _step(timing, "evidence"):
-            prior = weigh_on_spark(stages, read.kinds, job.settings)
+            prior = weigh_on_spark(stages, kinds, job.settings)
         with _step(timing, "ties"):
-            formed = tie_on_spark(stages, read.kinds, prior, read.accounts)
+            formed = tie_on_spark(stages, kinds, prior, read.accounts)
         with _step(timing, "pieces"):
             pieces_on_spark(stages, read.accounts)
         with _step(timing, "rewired"):
-            rewired = rewire_on_spark(stages, read.kinds, job.settings, prior, read.accounts)
+            rewired = rewire_on_spark(stages, kinds, job.settings, prior, read.accounts)
         before = None if job.before is None else str(job.before.path.resolve())
-        small = Small(root, read.source(), prior, formed, rewired, before, tuple(timing.done))
+        small = Small(
+            stages.instead,
+            root,
+            read.source(),
+            prior,
+            formed,
+            rewired,
+            before,
+            confirmed,
+            [*left, *cleared],
+            timing.done,
+        )
         with _step(timing, "clusters, groups, signals, case and report, in one task"):
             conclude_on_executor(stages, job, small, conclude)
         if not self.keep:
@@ -73,17 +88,12 @@ def _step(timing: Timing, name: str) -> Iterator[None]:
         yield
 
 
-def _refuse_what_is_not_possible(job: Job) -> None:
-    lacking = {
-        "an allow list": job.known.allowed.height > 0,
-        "pseudonyms": job.key is not None,
-        "an earlier case with decisions": job.before is not None and bool(read_decisions(job.before.path)),
-    }
-    for what, wanted in lacking.items():
-        if wanted:
-            raise InputRefused(
-                f"the Spark engine cannot work with {what} yet; leave it out, or use the embedded engine"
-            )
+def _refuse_pseudonyms(job: Job) -> None:
+    if job.key is not None:
+        raise InputRefused(
+            "the Spark engine keeps raw identifiers in the folders of its steps, so it makes no pseudonyms; use the embedded"
+            " engine"
+        )
 
 
 def _places(source: str | Path | Sequence[str | Path]) -> list[str]:
@@ -97,8 +107,13 @@ def _absolute(place: str | Path) -> str:
 
 
 def _digest(places: Sequence[str], job: Job) -> str:
-    """Of all that the stages depend on: the files with their sizes and times, the mapping, the settings and the version."""
+    """Of all that the stages depend on: the files with their sizes and times, the mapping, the settings, the version, and
+    what is known beforehand."""
     files = [file for place in places for file in files_in(place)]
     mapping = None if job.mapping is None else Path(job.mapping).read_text("utf-8")
-    told = json.dumps([__version__, asdict(job.settings), files, mapping], sort_keys=True)
+    decisions = [] if job.before is None else [asdict(d) for d in read_decisions(job.before.path)]
+    earlier = None if job.before is None else job.before.digest
+    told = json.dumps(
+        [__version__, asdict(job.settings), files, mapping, job.known.digest, decisions, earlier], sort_keys=True
+    )
     return hashlib.sha256(told.encode()).hexdigest()

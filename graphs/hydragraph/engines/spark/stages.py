@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hydragraph.engines.spark.places import open_place
@@ -63,16 +63,21 @@ PIECES = "account long, piece long"
 class Stages:
     """The folders of one run. root: a path that every executor reaches; digest: of all that the result depends on.
 
-    Of a run with another digest nothing is used.
+    Of a run with another digest nothing is used. instead: names of stages that stand for others.
     """
 
     spark: SparkSession
     root: str
     digest: str
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, name: str) -> str:
         """Where a stage stands."""
-        return f"{self.root.rstrip('/')}/{name}"
+        return f"{self.root.rstrip('/')}/{self.instead.get(name, name)}"
+
+    def with_(self, **instead: str) -> Stages:
+        """The same, but where a stage is named the one given is read and made."""
+        return replace(self, instead={**self.instead, **instead})
 
     def make(
         self, name: str, build: Callable[[], DataFrame], schema: str | None = None, by: str | None = None

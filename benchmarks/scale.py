@@ -1,0 +1,285 @@
+"""Measures the Spark engine as the data grows, and writes the measured part of docs/scale.md: `make bench-scale`.
+
+python benchmarks/scale.py                       1, 2, 4 and 8 million accounts, on a cluster of processes on this machine
+python benchmarks/scale.py --sizes 60000,120000  other sizes, printed and not written
+python benchmarks/scale.py --sail                on a Sail server instead
+
+Run it with a Python that has PySpark (or Sail). Every run is a process of its own, whose memory and whose cluster's memory are
+looked at twice a second. Up to the size that --held says the case is held against that of the embedded engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+from time import perf_counter
+from typing import Any
+
+import hydragraph as hg
+from hydragraph.schema import OUTPUT
+from speed_runs import ROOT, SEED, exponent
+from writing import Say, clocked
+
+sys.path.insert(0, str(ROOT / "tests" / "engines"))
+import servers  # the cluster of the tests
+
+DOCUMENT = ROOT / "docs" / "scale.md"
+SIZES = (1_000_000, 2_000_000, 4_000_000, 8_000_000)
+PER_ACCOUNT = 4
+HELD = 1_000_000
+LAST = "clusters, groups, signals, case and report, in one task"
+_GIB = 2**30
+_BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One analysis. seconds: from start to end; stages: seconds of each. driver, executors: largest resident bytes of the
+    process with its Java machine, and of all executors and their Python workers together; last: the same while the last task
+    ran. shuffled: bytes written for shuffles, spilled: to disk, where Spark's event log tells. same: whether the case equals
+    the embedded engine's, None: not looked at."""
+
+    accounts: int
+    events: int
+    seconds: float
+    stages: dict[str, float]
+    driver: int
+    executors: int
+    last: int
+    shuffled: int | None
+    same: bool | None
+
+
+def world(accounts: int, folder: Path, say: Say) -> Path:
+    """A made-up world of so many accounts with four requests each, made once."""
+    path = folder / f"{accounts}"
+    if not (path / "world.json").exists():
+        say(f"making a world of {accounts:,} accounts")
+        wanted = [
+            f"--accounts={accounts}",
+            f"--events={PER_ACCOUNT * accounts}",
+            f"--seed={SEED}",
+            "--force",
+            "--quiet",
+        ]
+        subprocess.run([sys.executable, "-m", "hydragraph_cli", "simulate", str(path), *wanted], check=True)
+    return path
+
+
+@contextmanager
+def on_cluster(memory: str) -> Iterator[tuple[list[str], dict[str, str], Callable[[], list[int]], Path | None]]:
+    """A standalone master and two workers of one core: options of analyze, environment, root processes, event logs."""
+    java = servers.java_home()
+    if java is None:
+        raise SystemExit(servers.NO_JAVA)
+    with servers.cluster(java, memory=memory) as found:
+        logs = found.home / "events"
+        logs.mkdir()
+        given = servers.quiet(java)
+        conf = f"--conf spark.eventLog.enabled=true --conf spark.eventLog.compress=false --conf spark.eventLog.dir={logs.as_uri()}"
+        conf += f" --conf spark.executor.memory={memory} --conf spark.sql.shuffle.partitions=16 "
+        given["PYSPARK_SUBMIT_ARGS"] = conf + given["PYSPARK_SUBMIT_ARGS"]
+        given["PYSPARK_PYTHON"] = sys.executable
+        yield ["--master", found.address], given, lambda: [w.pid for w in found.workers.values()], logs
+
+
+@contextmanager
+def on_sail(_: str) -> Iterator[tuple[list[str], dict[str, str], Callable[[], list[int]], Path | None]]:
+    """A Sail server: one process is all executors."""
+    with servers.sail() as address:
+        port = address.rpartition(":")[2]
+        yield ["--remote", address], {}, lambda: _with_word(f"--port\0{port}"), None
+
+
+def run(source: Path, accounts: int, out: Path, where: Any, say: Say) -> Ran:
+    """Analyse a world, and look at the memory of all who take part."""
+    options, environment, roots, logs = where
+    say(f"analyze on {accounts:,} accounts")
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-m", "hydragraph_cli", "analyze", str(source), "-o", str(out), "--engine", "spark"]
+    start = perf_counter()
+    child = subprocess.Popen([*command, *options, "--verbose"], env=os.environ | environment, stderr=subprocess.PIPE)
+    peaks, over, done = {"driver": 0, "executors": 0, "last": 0}, Event(), Event()
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            held = _resident()
+            executors = sum(held[p] for root in roots() for p in _below(root) if p in held)
+            driver = sum(held[p] for p in _below(child.pid) if p in held)
+            peaks["driver"] = max(peaks["driver"], driver)
+            peaks["executors"] = max(peaks["executors"], executors)
+            if over.is_set():
+                peaks["last"] = max(peaks["last"], executors)
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    said = []
+    for line in child.stderr or ():
+        said.append(line.decode("utf-8", "replace").rstrip())
+        if LAST in said[-1]:
+            over.set()
+    code = child.wait()
+    done.set()
+    watcher.join()
+    seconds = perf_counter() - start
+    if code:
+        raise SystemExit(f"analyze returned {code}: {said[-1] if said else ''}")
+    case = hg.open_case(out)
+    stages = {stage["name"]: stage["seconds"] for stage in case.manifest["stages"]}
+    events = case.manifest["rows"]["events"]["read"]
+    same = _same(case, source, out) if accounts <= HELD else None
+    say(
+        f"{seconds:,.0f} s, driver {peaks['driver'] / _GIB:.2f} GiB, executors {peaks['executors'] / _GIB:.2f} GiB, same: {same}"
+    )
+    shuffled = None if logs is None else _shuffled(logs)
+    return Ran(accounts, events, seconds, stages, peaks["driver"], peaks["executors"], peaks["last"], shuffled, same)
+
+
+def _same(case: hg.Case, source: Path, out: Path) -> bool:
+    other = out.with_name(f"{out.name}-embedded")
+    shutil.rmtree(other, ignore_errors=True)
+    embedded = hg.analyze(source, other)
+    return all(case.table(name).equals(embedded.table(name)) for name in OUTPUT)
+
+
+def _resident() -> dict[int, int]:
+    """Resident bytes of every process."""
+    found = {}
+    for status in Path("/proc").glob("[0-9]*/statm"):
+        try:
+            found[int(status.parent.name)] = int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def _below(root: int) -> set[int]:
+    """A process and all that it and they have started."""
+    above: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError, ValueError):
+            continue
+        above.setdefault(parent, []).append(int(stat.parent.name))
+    found, new = {root}, [root]
+    while new:
+        new = [child for one in new for child in above.get(one, []) if child not in found]
+        found.update(new)
+    return found
+
+
+def _with_word(word: str) -> list[int]:
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word in line.read_text():
+                found.append(int(line.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def _shuffled(logs: Path) -> int:
+    """Bytes that the tasks of the newest application wrote for shuffles."""
+    newest = max((p for p in logs.rglob("*") if p.is_file()), key=lambda p: p.stat().st_mtime_ns)
+    files = sorted(newest.parent.glob("events_*")) if newest.parent != logs else [newest]
+    total = 0
+    for file in files:
+        for line in file.open():
+            if '"SparkListenerTaskEnd"' in line:
+                metrics = json.loads(line).get("Task Metrics") or {}
+                total += metrics.get("Shuffle Write Metrics", {}).get("Shuffle Bytes Written", 0)
+    return total
+
+
+def section(runs: Sequence[Ran], engine: str, command: str) -> str:
+    """The measured part of the document."""
+    steps = [name for name in runs[0].stages if name in ("session", "read", "evidence", "ties", "pieces", "rewired")]
+    rest = [sum(s for n, s in r.stages.items() if n not in steps) for r in runs]
+    head = [
+        "accounts",
+        "events",
+        "seconds",
+        *steps,
+        "last task",
+        "driver",
+        "executors",
+        "last task's memory",
+        "shuffled",
+        "as embedded",
+    ]
+    rows = []
+    for r, last in zip(runs, rest, strict=True):
+        same = {None: "not held against it", True: "every table", False: "NO"}[r.same]
+        rows.append([
+            f"{r.accounts:,}", f"{r.events:,}", f"{r.seconds:,.0f}", *(f"{r.stages[s]:,.0f}" for s in steps), f"{last:,.0f}",
+            f"{r.driver / _GIB:.2f} GiB", f"{r.executors / _GIB:.2f} GiB", f"{r.last / _GIB:.2f} GiB",
+            "-" if r.shuffled is None else f"{r.shuffled / _GIB:.2f} GiB", same,
+        ])  # fmt: skip
+    sizes = [r.accounts for r in runs]
+
+    def grows(of: Callable[[Ran], float]) -> str:
+        found = exponent(sizes, [of(r) for r in runs])
+        return "-" if found is None else f"{found:.2f}"
+
+    lines = [
+        f"Made by `{command}` on {engine}; no figure of this part is typed. One machine with {os.cpu_count()} cores; worlds of"
+        f" `hydragraph simulate` with {PER_ACCOUNT} requests an account. Memory is the largest sum of resident sizes, seen twice a"
+        " second: of the driver with its Java machine, and of all executors with their Python workers.",
+        "",
+        f"| {' | '.join(head)} |",
+        f"|{' --- |' * len(head)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+        f"As accounts grow, seconds grow with the power {grows(lambda r: r.seconds)}, the driver's memory with the power"
+        f" {grows(lambda r: r.driver)}, that of the executors with {grows(lambda r: r.executors)}, that of the last task with"
+        f" {grows(lambda r: r.last)}.",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the options, measure, write. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="scale.py", description="Measure the Spark engine as the data grows.")
+    numbers = partial(lambda text: tuple(int(n) for n in text.split(",")))
+    parser.add_argument(
+        "--sizes", type=numbers, default=SIZES, metavar="A,B", help="accounts; default 1, 2, 4, 8 million"
+    )
+    parser.add_argument(
+        "--worlds", type=Path, default=ROOT / "out" / "bench-scale", metavar="FOLDER", help="kept worlds"
+    )
+    parser.add_argument("--memory", default="2g", help="of the Java machine of each executor; default 2g")
+    parser.add_argument("--sail", action="store_true", help="on a Sail server")
+    given = parser.parse_args(arguments)
+    say = clocked()
+    given.worlds.mkdir(parents=True, exist_ok=True)
+    worlds = [(size, world(size, given.worlds, say)) for size in sorted(given.sizes)]
+    runs = []
+    for size, source in worlds:
+        with (on_sail if given.sail else on_cluster)(given.memory) as where:
+            runs.append(run(source, size, given.worlds / "case", where, say))
+    engine = "Sail" if given.sail else "a standalone Spark cluster of a master and two workers of one core"
+    command = "make bench-scale" + (" SAIL=1" if given.sail else "")
+    found = section(runs, engine, command)
+    print(found)
+    if tuple(sorted(given.sizes)) == SIZES:
+        place = _BEGIN.replace("measured", "measured on Sail") if given.sail else _BEGIN
+        text = DOCUMENT.read_text("utf-8")
+        start, end = text.index(place) + len(place), text.index(place.replace("begin", "end"))
+        DOCUMENT.write_text(f"{text[:start]}\n{found}\n{text[end:]}", "utf-8")
+    return 0 if all(r.same is not False for r in runs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
