@@ -254,6 +254,15 @@ def few_cards(folder: Path) -> Path:
     return source_of(folder, links=rows)
 
 
+def few_cards_among_keys(folder: Path) -> Path:
+    (folder / "api_keys").mkdir(parents=True)
+    for part in range(2):
+        keys = [f"key-{part}-{i:04}" for i in range(300)] + CARDS[part : part + 1]
+        rows = pl.DataFrame({"account_id": [f"a{i % 40}" for i in range(301)], "api_key_id": keys})
+        rows.write_parquet(folder / "api_keys" / f"{part}.parquet")
+    return folder
+
+
 def numeric_ids(folder: Path) -> Path:
     ids = [str(4_000_000_000_000_000 + 7_919 * i) for i in range(300)]
     rows = pl.DataFrame({"account_id": ids, "api_key_id": [f"key{i // 3}" for i in range(300)]})
@@ -284,6 +293,7 @@ def two_sections(folder: Path) -> Path:
         one_account,
         no_identifier,
         few_cards,
+        few_cards_among_keys,
         numeric_ids,
         two_sections,
     ],
@@ -296,7 +306,13 @@ def test_sources_made_by_hand(spark: SparkSession, tmp_path: Path, make: Callabl
         spark, tmp_path / "stages", source, mapping if mapping.exists() else None, Settings(max_rejects=0.1)
     )
 
-    assert found["rejects"].height == {odd_addresses: 2, dirty: 5, careless_json: 3, few_cards: 1}.get(make, 0)
+    assert found["rejects"].height == {
+        odd_addresses: 2,
+        dirty: 5,
+        careless_json: 3,
+        few_cards: 1,
+        few_cards_among_keys: 2,
+    }.get(make, 0)
 
 
 # --- refusals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -57,9 +57,4 @@ def sent(schema: str, rows: pl.DataFrame) -> Iterator[pa.RecordBatch]:
 
 def one_row(schema: str, **values: str | int | None) -> Iterator[pa.RecordBatch]:
     """A single row."""
-    yield from sent(schema, pl.DataFrame({name: [value] for name, value in values.items()}, schema_overrides={}))
-
-
-def under(schema: str, rows: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Frames under each other; of none, no rows with the columns of the schema."""
-    return pl.concat([pl.DataFrame(schema=schema_of(schema)), *rows])
+    yield from sent(schema, pl.DataFrame({name: [value] for name, value in values.items()}))
