@@ -12,7 +12,7 @@ PIP := $(call INSTALL,constraints.txt,$(VENV))
 ENGINE_TESTS := pytest hypothesis
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-sail test-spark test-cluster quick lint docs fuzz sbom bench-quality bench-smearing clean bench
+.PHONY: help venv demo test test-sail test-spark test-cluster quick lint docs fuzz sbom bench-quality bench-smearing bench-scale clean bench
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -60,6 +60,14 @@ bench: $(VENV)/.peers  ## measure time, memory and growth and write docs/perform
 
 bench-quality: $(VENV)/.dev  ## measure detection on made-up worlds and write docs/quality.md; half an hour
 	$(BIN)/python benchmarks/quality.py $(if $(OTHERS),--others $(OTHERS)) $(if $(REAL),--real $(REAL))
+
+bench-scale: $(BIN)/python  ## measure the Spark engine up to 8 million accounts and write docs/scale.md; hours; SAIL=1: on Sail
+ifdef SAIL
+	@$(MAKE) --no-print-directory $(VENV)/.sail
+	$(VENV)/sail/bin/python benchmarks/scale.py --sail
+else
+	@$(WITH_JAVA) $(VENV)/spark/bin/python benchmarks/scale.py
+endif
 
 clean:  ## remove the environment and everything made from the sources
 	rm -rf $(VENV) demo dist build sbom.json fuzz-findings .pytest_cache .mypy_cache .ruff_cache .hypothesis

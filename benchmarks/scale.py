@@ -4,8 +4,8 @@ python benchmarks/scale.py                       1, 2, 4 and 8 million accounts,
 python benchmarks/scale.py --sizes 60000,120000  other sizes, printed and not written
 python benchmarks/scale.py --sail                on a Sail server instead
 
-Run it with a Python that has PySpark (or Sail). Every run is a process of its own, whose memory and whose cluster's memory are
-looked at twice a second. Up to the size that --held says the case is held against that of the embedded engine.
+Run it with a Python that has PySpark (or Sail). Every run is a process of its own, whose memory and whose cluster's memory
+are looked at twice a second. Up to a million accounts the case is held against that of the embedded engine.
 """
 
 from __future__ import annotations
@@ -86,9 +86,15 @@ def on_cluster(memory: str) -> Iterator[tuple[list[str], dict[str, str], Callabl
         logs = found.home / "events"
         logs.mkdir()
         given = servers.quiet(java)
-        conf = f"--conf spark.eventLog.enabled=true --conf spark.eventLog.compress=false --conf spark.eventLog.dir={logs.as_uri()}"
-        conf += f" --conf spark.executor.memory={memory} --conf spark.sql.shuffle.partitions=16 "
-        given["PYSPARK_SUBMIT_ARGS"] = conf + given["PYSPARK_SUBMIT_ARGS"]
+        options = {
+            "spark.eventLog.enabled": "true",
+            "spark.eventLog.compress": "false",
+            "spark.eventLog.dir": logs.as_uri(),
+            "spark.executor.memory": memory,
+            "spark.sql.shuffle.partitions": "16",
+        }
+        conf = " ".join(f"--conf {name}={value}" for name, value in options.items())
+        given["PYSPARK_SUBMIT_ARGS"] = f"{conf} {given['PYSPARK_SUBMIT_ARGS']}"
         given["PYSPARK_PYTHON"] = sys.executable
         yield ["--master", found.address], given, lambda: [w.pid for w in found.workers.values()], logs
 
@@ -138,9 +144,8 @@ def run(source: Path, accounts: int, out: Path, where: Any, say: Say) -> Ran:
     stages = {stage["name"]: stage["seconds"] for stage in case.manifest["stages"]}
     events = case.manifest["rows"]["events"]["read"]
     same = _same(case, source, out) if accounts <= HELD else None
-    say(
-        f"{seconds:,.0f} s, driver {peaks['driver'] / _GIB:.2f} GiB, executors {peaks['executors'] / _GIB:.2f} GiB, same: {same}"
-    )
+    driver, executors = (f"{name} {peaks[name] / _GIB:.2f} GiB" for name in ("driver", "executors"))
+    say(f"{seconds:,.0f} s, {driver}, {executors}, same: {same}")
     shuffled = None if logs is None else _shuffled(logs)
     return Ran(accounts, events, seconds, stages, peaks["driver"], peaks["executors"], peaks["last"], shuffled, same)
 
@@ -234,17 +239,18 @@ def section(runs: Sequence[Ran], engine: str, command: str) -> str:
         return "-" if found is None else f"{found:.2f}"
 
     lines = [
-        f"Made by `{command}` on {engine}; no figure of this part is typed. One machine with {os.cpu_count()} cores; worlds of"
-        f" `hydragraph simulate` with {PER_ACCOUNT} requests an account. Memory is the largest sum of resident sizes, seen twice a"
-        " second: of the driver with its Java machine, and of all executors with their Python workers.",
+        f"Made by `{command}` on {engine}; no figure of this part is typed. One machine with {os.cpu_count()} cores;"
+        f" worlds of `hydragraph simulate` with {PER_ACCOUNT} requests an account. Memory is the largest sum of resident"
+        " sizes, seen twice a second: of the driver with its Java machine, and of all executors with their Python"
+        " workers.",
         "",
         f"| {' | '.join(head)} |",
         f"|{' --- |' * len(head)}",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
         f"As accounts grow, seconds grow with the power {grows(lambda r: r.seconds)}, the driver's memory with the power"
-        f" {grows(lambda r: r.driver)}, that of the executors with {grows(lambda r: r.executors)}, that of the last task with"
-        f" {grows(lambda r: r.last)}.",
+        f" {grows(lambda r: r.driver)}, that of the executors with {grows(lambda r: r.executors)}, that of the last task"
+        f" with {grows(lambda r: r.last)}.",
     ]
     return "\n".join(lines)
 

@@ -190,3 +190,19 @@ def test_a_sentence_of_the_last_task_arrives(spark: SparkSession, tmp_path: Path
     with pytest.raises(hg.InputRefused, match="links"):
         hg.analyze(source, tmp_path / "case", engine=hg.Spark())
     assert not (tmp_path / "case").exists()
+
+
+def test_of_a_folder_that_somebody_named_only_what_the_run_made_is_removed(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    (mine / "hydragraph-other").mkdir(parents=True)
+    (mine / "notes.txt").write_text("mine")
+    (tmp_path / "case.stages").mkdir()
+    (tmp_path / "case.stages" / "notes.txt").write_text("mine")
+
+    hg.analyze(FIXTURES / "small", tmp_path / "case", engine=hg.Spark(stages=mine))
+    hg.analyze(FIXTURES / "small", tmp_path / "case", engine=hg.Spark(), force=True)
+
+    assert sorted(path.name for path in mine.iterdir()) == ["hydragraph-other", "notes.txt"]
+    assert [path.name for path in (tmp_path / "case.stages").iterdir()] == ["notes.txt"]

@@ -24,14 +24,18 @@ from hydragraph.engines.spark.tying import tie_on_spark
 from hydragraph.engines.spark.weighing import weigh_on_spark
 from hydragraph.errors import InputRefused
 
+_OURS = "hydragraph-"
+"""Beginning of the names of folders with stages, by which they are known for removal."""
+
 
 @dataclass(frozen=True)
 class Spark:
     """Reading, weighing, tying and the first communities on a Spark cluster, the rest in one task of it.
 
-    master, remote: see `open_session`. stages: folder for what the steps hand on, which every executor reaches; None: beside
-    the case, `<case>.stages`. A run that was interrupted goes on where it was, if the source, the settings and the version
-    are the same. keep: leave the folder there when the case is written.
+    master, remote: see `open_session`. stages: folder for what the steps hand on, in a folder of its own there, which
+    every executor reaches; None: beside the case, `<case>.stages`. A run that was interrupted goes on where it was, if the
+    case, the source, the settings, the version and what is known beforehand are the same. keep: leave the folder there when
+    the case is written.
     Not possible: pseudonyms, because what the steps hand on holds raw values.
     """
 
@@ -46,10 +50,12 @@ class Spark:
         if self.master is not None and self.remote is not None:
             raise InputRefused("a Spark master and the address of a Spark Connect server; name one of the two")
         places = _places(job.source)
-        root = _absolute(self.stages if self.stages is not None else f"{str(job.out).rstrip('/')}.stages")
+        digest = _digest(places, job)
+        folder = _absolute(self.stages if self.stages is not None else f"{str(job.out).rstrip('/')}.stages")
+        root = f"{folder.rstrip('/')}/{_OURS}{digest[:16]}"
         with _step(timing, "session"):
             session = open_session(self.master, self.remote)
-            stages = Stages(session, root, _digest(places, job))
+            stages = Stages(session, root, digest)
         with _step(timing, "read"):
             read = read_tables(stages, places, job.mapping, job.settings)
             stages, left = set_aside_on_spark(stages, job.known.allowed, job.settings)
@@ -79,7 +85,8 @@ class Spark:
         with _step(timing, "clusters, groups, signals, case and report, in one task"):
             conclude_on_executor(stages, job, small, conclude)
         if not self.keep:
-            remove(root)
+            # in a folder that somebody named, nothing of other runs is touched
+            remove(root if self.stages is not None else folder, named=_OURS)
 
 
 @contextmanager
@@ -107,13 +114,14 @@ def _absolute(place: str | Path) -> str:
 
 
 def _digest(places: Sequence[str], job: Job) -> str:
-    """Of all that the stages depend on: the files with their sizes and times, the mapping, the settings, the version, and
-    what is known beforehand."""
+    """Of the case and of all that the stages depend on: the files with their sizes and times, the mapping, the settings,
+    the version, and what is known beforehand."""
     files = [file for place in places for file in files_in(place)]
     mapping = None if job.mapping is None else Path(job.mapping).read_text("utf-8")
     decisions = [] if job.before is None else [asdict(d) for d in read_decisions(job.before.path)]
     earlier = None if job.before is None else job.before.digest
     told = json.dumps(
-        [__version__, asdict(job.settings), files, mapping, job.known.digest, decisions, earlier], sort_keys=True
+        [_absolute(job.out), __version__, asdict(job.settings), files, mapping, job.known.digest, decisions, earlier],
+        sort_keys=True,
     )
     return hashlib.sha256(told.encode()).hexdigest()

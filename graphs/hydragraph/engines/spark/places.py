@@ -103,11 +103,18 @@ def fetch_case(place: str) -> Case:
     return open_case(here.path, held=here)
 
 
-def remove(place: str | Path) -> None:
-    """Remove a folder with all that is in it, if it is there."""
-    from pyarrow.fs import FileType
+def remove(place: str, named: str) -> None:
+    """Remove a folder whose name begins with `named`; of another folder those inside that do, and then itself if it is
+    empty."""
+    from pyarrow.fs import FileSelector, FileType
 
     system, path = open_place(place)
     (found,) = system.get_file_info([path])
-    if found.type == FileType.Directory:
+    if found.type != FileType.Directory:
+        return
+    inside = [found] if found.base_name.startswith(named) else system.get_file_info(FileSelector(path))
+    for info in inside:
+        if info.type == FileType.Directory and info.base_name.startswith(named):
+            system.delete_dir(info.path)
+    if found not in inside and not system.get_file_info(FileSelector(path, allow_not_found=True)):
         system.delete_dir(path)
