@@ -24,6 +24,8 @@ _NEEDED = {
 
 
 _WAIT = 10.0
+_PARTITIONS = "spark.sql.shuffle.partitions"
+_LOCAL = re.compile(r"local(?:\[(?:\*|([0-9]+))\])?")
 _ADDRESS = re.compile(r"(sc|spark)://([^:/;]+):([0-9]+)")
 _OWN = ("pyspark", "py4j", "grpc")
 _CAUSES = {
@@ -90,4 +92,7 @@ def open_session(master: str | None = None, remote: str | None = None) -> SparkS
     session: SparkSession = active or builder.getOrCreate()
     for name, value in _NEEDED.items():
         session.conf.set(name, value)
+    cores = _LOCAL.fullmatch(master or "")
+    if cores is not None and session.conf.get(_PARTITIONS) == "200":  # as nobody has said otherwise
+        session.conf.set(_PARTITIONS, str(2 * (int(cores[1] or 0) or os.cpu_count() or 1)))
     return session
