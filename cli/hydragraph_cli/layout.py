@@ -182,9 +182,14 @@ def tally(clusters: pl.DataFrame) -> str:
     """`3 clusters: 1 coordinated, 1 review, 1 explained`."""
     from hydragraph.schema import ASSESSMENTS
 
-    counts = {name: clusters.filter(assessment=name).height for name in ASSESSMENTS}
-    said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    return f"{counted(clusters.height, 'cluster')}: {said}" if clusters.height else "no clusters"
+    return counted_clusters({name: clusters.filter(assessment=name).height for name in ASSESSMENTS})
+
+
+def counted_clusters(by_assessment: Mapping[str, int]) -> str:
+    """The same of clusters that are counted already."""
+    total = sum(by_assessment.values())
+    said = ", ".join(f"{count:,} {name}" for name, count in by_assessment.items())
+    return f"{counted(total, 'cluster')}: {said}" if total else "no clusters"
 
 
 def counted(number: int, word: str) -> str:

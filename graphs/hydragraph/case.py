@@ -20,10 +20,10 @@ from hydragraph.decisions import decision_table, keep_decisions, read_decisions,
 from hydragraph.errors import CaseExists, NotACase, UnknownName
 from hydragraph.explain import Paths, Suggestions, evidence_path, suggest
 from hydragraph.lineage import Regrowth, last_known
-from hydragraph.schema import INPUT, OUTPUT
+from hydragraph.schema import ASSESSMENTS, INPUT, OUTPUT
 from hydragraph.settings import Settings
 from hydragraph.stability import holding_sentence
-from hydragraph.stored import lacking, read_manifest, read_stored, stored_height
+from hydragraph.stored import ask_stored, lacking, read_manifest, read_stored, stored_height
 from hydragraph.takedown import Chokepoints, Plan, cut_cluster, plan_cluster
 from hydragraph.unfinished import beside, saying_what_to_do, take_back, take_place
 
@@ -70,6 +70,19 @@ class Case:
     def height(self, name: str) -> int:
         """Rows of a table; of one that is not in memory without reading it."""
         return self._held[name].height if name in self._held else stored_height(self.path, name)
+
+    @property
+    def tally(self) -> dict[str, int]:
+        """Clusters by assessment. Reads no more than that."""
+        rows = ask_stored(self.path, "clusters", lambda rows: rows.group_by("assessment").len())
+        found = dict(rows.iter_rows())
+        return {name: int(found.get(name, 0)) for name in ASSESSMENTS}
+
+    def leads(self, limit: int) -> pl.DataFrame:
+        """The strongest clusters that somebody should look at, at most so many. Reads no more than that."""
+        wanted = pl.col("assessment").is_in(LEADS)
+        rows = ask_stored(self.path, "clusters", lambda rows: rows.filter(wanted).head(limit))
+        return with_states(rows, read_decisions(self.path))
 
     def _tables(self, name: str) -> pl.DataFrame:
         held: dict[str, pl.DataFrame] = self._held

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,14 @@ def read_stored(case: Path, name: str) -> pl.DataFrame:
 
 
 def stored_height(case: Path, name: str) -> int:
-    """Rows of a table of the case in folder `case`, as its file says. Raises NotACase where it cannot be read."""
+    """Rows of a table of the case in folder `case`, as its file says."""
+    return int(ask_stored(case, name, lambda rows: rows.select(pl.len())).item())
+
+
+def ask_stored(case: Path, name: str, query: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+    """What a query of a table of the case in folder `case` gives, of which no more is read than it needs. Raises NotACase
+    where it cannot be read. Not checked: the values, see `read_stored`."""
     try:
-        return int(pl.scan_parquet(case / f"{name}.parquet", glob=False).select(pl.len()).collect().item())
+        return query(pl.scan_parquet(case / f"{name}.parquet", glob=False)).collect(engine="streaming")
     except (OSError, pl.exceptions.PolarsError) as error:
         raise NotACase(f"{name}.parquet cannot be read as a case table; analyse the source again") from error

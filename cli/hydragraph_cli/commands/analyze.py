@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import hydragraph as hg
-from hydragraph_cli.layout import cluster_table, counted, tally
+from hydragraph_cli.layout import cluster_table, counted, counted_clusters
 from hydragraph_cli.options import (
     FOLDER,
     PLACE,
@@ -82,24 +82,22 @@ def command(
 def print_leads(case: hg.Case, talk: Talk) -> None:
     """The strongest leads to stdout; to stderr what was read, and where to look next. With --quiet nothing at all: the
     case is what was asked for."""
-    import polars as pl
-
-    from hydragraph.case import REPORT
+    from hydragraph.case import LEADS, REPORT
 
     if not talk.level:
         return
-    talk.say(f"{counted(case.height('accounts'), 'account')} read; {tally(case.clusters)}")
+    talk.say(f"{counted(case.height('accounts'), 'account')} read; {counted_clusters(case.tally)}")
     for note in case.manifest.get("notes", ()):
         talk.say(str(note))
     if rejected := case.height("rejects"):
         talk.say(f"{counted(rejected, 'row')} could not be read; {case.path / 'rejects.parquet'} says why")
-    leads = case.clusters.filter(pl.col("assessment") != "explained")
+    leads, more = case.leads(FIRST), sum(case.tally[name] for name in LEADS) - FIRST
     if leads.is_empty():
         print_text("No leads: no cluster is coordinated or in need of review.")
     else:
-        print_text(cluster_table(leads.head(FIRST)))
-        if leads.height > FIRST:
-            talk.say(f"{leads.height - FIRST:,} more leads: hydragraph clusters {shlex.quote(str(case.path))}")
+        print_text(cluster_table(leads))
+        if more > 0:
+            talk.say(f"{more:,} more leads: hydragraph clusters {shlex.quote(str(case.path))}")
         talk.say(f"look closer: hydragraph show {shlex.quote(str(case.path))} {leads['cluster_id'][0]}")
     if (case.path / REPORT).is_file():
         talk.say(f"report: {case.path / REPORT}")
