@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 NO_JAVA = "no Java 17 here, which PySpark needs; on Debian and Ubuntu: apt install openjdk-17-jre-headless"
@@ -48,10 +50,16 @@ def _version(home: Path) -> int:
     return int(said[1]) if said else 0
 
 
-def quiet(home: Path) -> dict[str, str]:
-    """The environment of a PySpark that stays on this machine and shows no page. home: of its Java."""
-    shown = "--conf spark.ui.enabled=false --conf spark.driver.bindAddress=127.0.0.1 --driver-memory 1g pyspark-shell"
-    return {"JAVA_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_SUBMIT_ARGS": shown}
+def quiet(home: Path, *more: str) -> dict[str, str]:
+    """The environment of a PySpark that stays on this machine; home: of its Java. more: settings, `name=value`."""
+    settings = ("spark.driver.bindAddress=127.0.0.1", "spark.driver.memory=1g", *(more or ("spark.ui.enabled=false",)))
+    said = [word for one in settings for word in ("--conf", one)]
+    return {
+        "JAVA_HOME": str(home),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_SUBMIT_ARGS": " ".join([*said, "pyspark-shell"]),
+    }
 
 
 def free_port() -> int:
@@ -83,6 +91,64 @@ def sail() -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A standalone Spark cluster of processes on this machine. home: its folder, with one for each worker by its name."""
+
+    address: str
+    home: Path
+    start: Callable[[str, str, *tuple[str, ...]], subprocess.Popen[bytes]]
+    workers: dict[str, subprocess.Popen[bytes]]
+
+    def add(self, name: str) -> None:
+        """Start a worker of one core."""
+        given = ("--cores", "1", "--memory", "1g", "--work-dir", str(self.home / name), self.address)
+        self.workers[name] = self.start(name, "worker.Worker", *given)
+
+    def holder(self, executor: str) -> str:
+        """The name of the worker that started an executor."""
+        (found,) = {path.parts[-3] for path in self.home.glob(f"*/app-*/{executor}")}
+        return found
+
+    def tell(self, name: str, what: signal.Signals) -> None:
+        """Send a worker and its executors a signal."""
+        os.killpg(self.workers[name].pid, what)
+
+
+@contextmanager
+def cluster(java: Path) -> Iterator[Cluster]:
+    """A master, and no worker yet. java: its home."""
+    import pyspark
+
+    spark_class = Path(pyspark.__file__).parent / "bin" / "spark-class"
+    around = os.environ | {"JAVA_HOME": str(java), "SPARK_LOCAL_IP": "127.0.0.1"}
+    port = free_port()
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hydragraph-cluster-")))
+
+        def started(name: str, role: str, *given: str) -> subprocess.Popen[bytes]:
+            log = stack.enter_context((home / f"{name}.log").open("w"))
+            server = subprocess.Popen(
+                [spark_class, f"org.apache.spark.deploy.{role}", "--host", "127.0.0.1", "--webui-port", "0", *given],
+                env=around,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            stack.callback(ended, server)
+            return server
+
+        answers(port, started("master", "master.Master", "--port", str(port)))
+        yield Cluster(f"spark://127.0.0.1:{port}", home, started, {})
+
+
+def ended(server: subprocess.Popen[bytes]) -> None:
+    """End a server, with all that it started in its process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
 
 
 def answers(port: int, server: subprocess.Popen[bytes]) -> None:
