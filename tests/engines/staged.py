@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from hydragraph.bipartite import BipartiteGraph
+from hydragraph.engines.spark.stages import files_of
 from hydragraph.evidence import Evidence
 from hydragraph.links import read_links
 from hydragraph.loaders import open_source
@@ -69,4 +70,5 @@ def put(root: Path, stages: dict[str, pl.DataFrame], digest: str = "test") -> No
     for name, frame in stages.items():
         (root / name).mkdir(parents=True)
         frame.write_parquet(root / name / "0.parquet")
-        (root / f"{name}.done").write_text(json.dumps({"digest": digest, "said": {}}))
+        written = {"folder": name, "files": files_of(str(root / name))}
+        (root / f"{name}.done").write_text(json.dumps({"digest": digest, **written}))

@@ -436,6 +436,6 @@ def test_what_was_read_is_not_read_again_and_a_file_that_changed_in_between_is_r
     assert again == first
     # as if the run had ended behind the first pass
     for name in ("read", "gathered"):
-        Path(stages.path(f"{name}.done")).unlink()
+        Path(stages.root, f"{name}.done").unlink()
     with pytest.raises(InputRefused, match=r"api_keys\.csv changed while being read"):
         read_on(spark, tmp_path / "stages", [str(source)])

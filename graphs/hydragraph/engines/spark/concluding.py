@@ -33,8 +33,9 @@ from hydragraph.engines.spark.stages import (
     SLOTS,
     TIES,
     WEIGHTS,
+    files_of,
 )
-from hydragraph.errors import HydragraphError
+from hydragraph.errors import EngineFailed, HydragraphError
 from hydragraph.evidence import Evidence
 from hydragraph.limits import read_limits
 from hydragraph.links import not_yet_closed
@@ -49,16 +50,22 @@ if TYPE_CHECKING:
     from hydragraph.engines.spark.stages import Stages
 
 _TYPES = {"long": pl.Int64(), "double": pl.Float64(), "string": pl.String()}
+READ = (
+    *("accounts", "identifiers", "links", "requests", "limits", "rejects", "weights", "several", "gaps", "classes"),
+    *("ties", "pieces", f"ties{SUFFIX}", f"pieces{SUFFIX}", "wired_links", "wired"),
+)
+"""The stages that are read here."""
+
 _TIMES = ("created_at", "closed_at", "first_seen", "last_seen")
 
 
 @dataclass(frozen=True)
 class Small:
-    """What the steps on Spark found that is no stage. root: of the stages. prior: log2 N. formed: pairs of accounts looked
-    at. rewired: links of the rewired graph by kind. previous: folder of the earlier case."""
+    """What the steps on Spark found that is no stage. stages: where each that is read here stands, see Stages.written.
+    prior: log2 N. formed: pairs of accounts looked at. rewired: links of the rewired graph by kind. previous: folder of the
+    earlier case."""
 
-    instead: Mapping[str, str]
-    root: str
+    stages: Mapping[str, tuple[str, list[int]]]
     source: Source
     prior: float
     formed: int
@@ -115,7 +122,7 @@ def _tied(job: Job, small: Small) -> Tied:
     known = job.known
 
     def stage(name: str, schema: str, *order: str) -> pl.DataFrame:
-        return _read(f"{small.root}/{small.instead.get(name, name)}", schema, order)
+        return _read(*small.stages[name], schema, order)
 
     accounts = stage("accounts", ACCOUNTS, "account").drop("account")
     accounts = accounts.with_columns(pl.col(c).cast(TIME) for c in _TIMES)
@@ -212,13 +219,17 @@ def _pieces(rows: pl.DataFrame, accounts: int) -> NDArray[np.int64]:
     return label
 
 
-def _read(place: str, schema: str, order: Sequence[str]) -> pl.DataFrame:
-    """The rows of a stage, sorted."""
+def _read(place: str, files: Sequence[int], schema: str, order: Sequence[str]) -> pl.DataFrame:
+    """The rows of a stage, sorted. files: what `files_of` its place must give; without any there would be no row."""
     from pyarrow.parquet import ParquetFile
 
     system, _ = open_place(place)
     types = {name: _TYPES[of] for name, of in (field.split() for field in schema.split(","))}
     parts = [pl.DataFrame(schema=types)]
+    if files_of(place) != list(files):
+        raise EngineFailed(
+            "Spark: an executor does not find all that the steps wrote; name a folder that all reach with --stages"
+        )
     for path, _, _ in files_in(place):
         if path.endswith(".parquet"):
             with system.open_input_file(path) as file:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from hydragraph import __version__
 from hydragraph.decisions import read_decisions
 from hydragraph.engines.engine import Conclude, Job, Timing
-from hydragraph.engines.spark.concluding import Small, conclude_on_executor
+from hydragraph.engines.spark.concluding import READ, Small, conclude_on_executor
 from hydragraph.engines.spark.heeding import foreseen_on_spark, kinds_of, set_aside_on_spark
 from hydragraph.engines.spark.pieces import pieces_on_spark
-from hydragraph.engines.spark.places import files_in, is_uri, remove
+from hydragraph.engines.spark.places import is_uri, open_place, remove, stamps_in
 from hydragraph.engines.spark.reading import read_tables
 from hydragraph.engines.spark.rewiring import rewire_on_spark
 from hydragraph.engines.spark.session import open_session, saying_what_failed
 from hydragraph.engines.spark.stages import Stages
 from hydragraph.engines.spark.tying import tie_on_spark
 from hydragraph.engines.spark.weighing import weigh_on_spark
-from hydragraph.errors import InputRefused
+from hydragraph.errors import InputRefused, NotWritable
 
+_PATTERN = frozenset("*?[]{}\\")
 _OURS = "hydragraph-"
 """Beginning of the names of folders with stages, by which they are known for removal."""
 
@@ -50,13 +52,15 @@ class Spark:
         if self.master is not None and self.remote is not None:
             raise InputRefused("a Spark master and the address of a Spark Connect server; name one of the two")
         places = _places(job.source)
+        job = replace(job, out=_absolute(job.out))  # executors work in other folders
         digest = _digest(places, job)
-        folder = _absolute(self.stages if self.stages is not None else f"{str(job.out).rstrip('/')}.stages")
-        root = f"{folder.rstrip('/')}/{_OURS}{digest[:16]}"
+        folder = _local(_absolute(f"{job.out}.stages" if self.stages is None else self.stages))
+        _refuse_folder(folder, places, job)
+        root = f"{folder}/{_OURS}{digest[:16]}"
         with _step(timing, "session"):
             session = open_session(self.master, self.remote)
             stages = Stages(session, root, digest)
-        with _step(timing, "read"):
+        with _step(timing, "read"), _leaving_nothing(root, keep=self.keep):
             read = read_tables(stages, places, job.mapping, job.settings)
             stages, left = set_aside_on_spark(stages, job.known.allowed, job.settings)
             stages, confirmed, cleared = foreseen_on_spark(stages, job.before)
@@ -71,8 +75,7 @@ class Spark:
             rewired = rewire_on_spark(stages, kinds, job.settings, prior, read.accounts)
         before = None if job.before is None else str(job.before.path.resolve())
         small = Small(
-            stages.instead,
-            root,
+            {name: stages.written(name) for name in READ},
             read.source(),
             prior,
             formed,
@@ -86,7 +89,7 @@ class Spark:
             conclude_on_executor(stages, job, small, conclude)
         if not self.keep:
             # in a folder that somebody named, nothing of other runs is touched
-            remove(root if self.stages is not None else folder, named=_OURS)
+            _remove(root if self.stages is not None else folder)
 
 
 @contextmanager
@@ -109,19 +112,65 @@ def _places(source: str | Path | Sequence[str | Path]) -> list[str]:
 
 
 def _absolute(place: str | Path) -> str:
-    """A place as executors, which work in other folders, find it."""
-    return str(place) if is_uri(place) else str(Path(place).resolve())
+    """A place as executors, which work in other folders, find it. A link keeps its name, which may be that of a table."""
+    if is_uri(place):
+        return str(place).rstrip("/")
+    path = Path(place)
+    return str(path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name)
+
+
+def _local(place: str) -> str:
+    """The path of a `file://` URI, any other place as it is: Spark and Arrow read `%20` in such a URI differently."""
+    return open_place(place)[1].rstrip("/") if place.startswith("file://") else place
+
+
+def _refuse_folder(folder: str, places: Sequence[str], job: Job) -> None:
+    """Raise InputRefused for a folder in which steps cannot keep what they hand on."""
+    if set(folder) & _PATTERN:
+        raise InputRefused(
+            "the folder of Spark's steps has one of * ? [ ] { } \\ in its name, which Spark takes for a pattern; name"
+            " another with --stages"
+        )
+    inside = [_local(str(place)) for place in (job.out, *places)]
+    if any(f"{folder}/".startswith(f"{place}/") for place in inside):
+        raise InputRefused("the folder of Spark's steps lies in the source or in the case; name another with --stages")
+
+
+@contextmanager
+def _leaving_nothing(root: str, *, keep: bool) -> Iterator[None]:
+    """A block that leaves no folder of stages behind when it refuses the source: it may be refused for what it holds."""
+    try:
+        yield
+    except InputRefused:
+        if not keep:
+            _remove(root)
+        raise
+
+
+def _remove(folder: str) -> None:
+    try:
+        remove(folder, named=_OURS)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else "its store does not let it go"
+        raise NotWritable(
+            f"the folder of Spark's steps cannot be removed ({why}); it holds raw identifiers: remove it by hand"
+        ) from None
 
 
 def _digest(places: Sequence[str], job: Job) -> str:
     """Of the case and of all that the stages depend on: the files with their sizes and times, the mapping, the settings,
     the version, and what is known beforehand."""
-    files = [file for place in places for file in files_in(place)]
-    mapping = None if job.mapping is None else Path(job.mapping).read_text("utf-8")
+    files = [(place, file) for place in places for file in stamps_in(place)]
     decisions = [] if job.before is None else [asdict(d) for d in read_decisions(job.before.path)]
     earlier = None if job.before is None else job.before.digest
-    told = json.dumps(
-        [_absolute(job.out), __version__, asdict(job.settings), files, mapping, job.known.digest, decisions, earlier],
-        sort_keys=True,
-    )
+    known = [_mapping(job), job.known.digest, decisions, earlier]
+    told = json.dumps([job.out, __version__, asdict(job.settings), files, known], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _mapping(job: Job) -> str | None:
+    """The digest of the mapping file; whoever reads it says what is wrong if it cannot be read."""
+    try:
+        return None if job.mapping is None else hashlib.sha256(Path(job.mapping).read_bytes()).hexdigest()
+    except OSError:
+        return None

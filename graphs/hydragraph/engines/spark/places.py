@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from hydragraph.case import MANIFEST, Case, open_case
@@ -34,6 +37,7 @@ def open_place(place: str | Path) -> tuple[FileSystem, str]:
     if not is_uri(place):
         return LocalFileSystem(), str(Path(place).resolve())
     scheme, rest = str(place).split("://", 1)
+    scheme = scheme.lower()
     try:
         system, path = FileSystem.from_uri(f"{_SAME.get(scheme, scheme)}://{rest}")
     except (OSError, ValueError):
@@ -46,15 +50,34 @@ def open_place(place: str | Path) -> tuple[FileSystem, str]:
 
 def files_in(place: str | Path) -> list[tuple[str, int, int]]:
     """Path, size in bytes and time of the last change in nanoseconds (0: not known) of each file below a place, sorted by
-    path; of a file itself. Empty where there is nothing."""
+    path; of a file itself. Empty where there is nothing. Raises InputRefused if it cannot be looked at."""
     from pyarrow.fs import FileSelector, FileType
 
-    system, path = open_place(place)
-    (found,) = system.get_file_info([path])
-    if found.type == FileType.NotFound:
-        return []
-    infos = [found] if found.is_file else system.get_file_info(FileSelector(path, recursive=True))
+    try:
+        system, path = open_place(place)
+        (found,) = system.get_file_info([path])
+        if found.type == FileType.NotFound:
+            return []
+        infos = [found] if found.is_file else system.get_file_info(FileSelector(path, recursive=True))
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else "its store does not answer as it should"
+        raise InputRefused(f"{PurePosixPath(str(place)).name or place}: cannot be looked at ({why})") from None
     return sorted((info.path, info.size, info.mtime_ns or 0) for info in infos if info.is_file)
+
+
+def stamps_in(place: str) -> list[tuple[str, int, int, int]]:
+    """The same, and the time when the system last changed what it holds of a file, which nobody can set back (0: not known).
+    What cannot be looked at is left out."""
+    if is_uri(place):
+        return [(*found, 0) for found in files_in(place)]
+    below = [Path(here, name) for here, _, names in os.walk(place, followlinks=False) for name in names]
+    found = []
+    for path in (Path(place), *sorted(below)):
+        with suppress(OSError):
+            state = path.stat()
+            if stat.S_ISREG(state.st_mode):
+                found.append((str(path), state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+    return found
 
 
 def refuse_to_replace_there(place: str, *, force: bool) -> None:

@@ -73,7 +73,7 @@ def read_tables(stages: Stages, source: Sequence[str], mapping: str | Path | Non
     InputRefused where the embedded engine does, and for queries and Delta tables, which only that one reads.
 
     Collected here: what is told of each file; counts by bucket, and the sample that parts them; the declared ranges. Not
-    checked: whether a file that changes between the passes keeps its size and its time of change.
+    checked: whether what a URI names changes between the passes and keeps its size and its time of change.
     """
 
     def made() -> str:

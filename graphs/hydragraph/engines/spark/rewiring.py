@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hydragraph.chance import PAIRS_EACH, shuffled
-from hydragraph.engines.spark.arrays import batches_of, column
+from hydragraph.engines.spark.arrays import batches_of, column, frame_of
 from hydragraph.engines.spark.pieces import pieces_on_spark
 from hydragraph.engines.spark.stages import LINKS, PIECES, Stages
 from hydragraph.engines.spark.tying import tie_on_spark
@@ -35,6 +35,7 @@ WIRED = "identifier long, kind long, users long"
 """Of the identifiers in `wired` the users in the whole rewired graph."""
 
 _BLOCKS = 256
+_COUNTED = "kind long, block long, before long"
 _ROWS = 1 << 16
 
 
@@ -84,7 +85,6 @@ def rewire_on_spark(
 
 
 def _placed(stages: Stages, degrees: DataFrame, accounts: int) -> DataFrame:
-    import pyarrow as pa
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
@@ -98,9 +98,7 @@ def _placed(stages: Stages, degrees: DataFrame, accounts: int) -> DataFrame:
     kind, block, number = kind[order], block[order], number[order]
     before = np.cumsum(number) - number
     _, first, of = np.unique(kind, return_index=True, return_inverse=True)
-    counted = stages.spark.createDataFrame(
-        pa.table({"kind": kind, "block": block, "before": before - before[first][of] if len(kind) else before})
-    )
+    counted = frame_of(stages.spark, _COUNTED, kind, block, before - before[first][of])
     within = Window.partitionBy("kind", "block").orderBy("account", "identifier")
     place = (f.row_number().over(within) - 1 + f.col("before")).cast("long")
     found = links.join(f.broadcast(counted), ["kind", "block"]).withColumn("place", place)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hydragraph.errors import EngineFailed, InputRefused
+from hydragraph.errors import EngineFailed, HydragraphError, InputRefused
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -34,6 +34,8 @@ _CAUSES = {
     "JAVA_GATEWAY_EXITED": "no such master, or no Java that Spark runs on; Java 17 is needed; JAVA_HOME says where it is",
     "UNSUPPORTED_CLASS_VERSION": "this Java is too old; Java 17 is needed, and JAVA_HOME says where it is",
     "PATH_NOT_FOUND": "what a step wrote is not found by the next; name a folder that every executor reaches with --stages",
+    "No space left on device": "a disk of the cluster is full; make room, or name another folder with --stages",
+    "Permission denied": "its tasks may not write to, or read from, a folder; name one that they may use with --stages",
     "OutOfMemory": "a task had too little memory; give the executors more, or more of them",
     "INVALID_CONNECT_URL": "this is no address of a Spark Connect server; such a one is sc://host:15002",
     "Could not parse Master URL": "this is no Spark master; such a one is local[4], spark://host:7077 or yarn",
@@ -43,9 +45,17 @@ _CAUSES = {
 
 @contextmanager
 def saying_what_failed(step: str) -> Iterator[None]:
-    """Turn an error of Spark into EngineFailed. The errors themselves are not repeated: they may hold what a task read."""
+    """Turn an error of Spark, or of a file that is handed on, into EngineFailed. What it says itself is not repeated: it may
+    hold what a task read."""
     try:
         yield
+    except HydragraphError:
+        raise
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else "a file cannot be read or written"
+        raise EngineFailed(
+            f"Spark, step {step}: {why}; no case was written: make room, or name another folder with --stages"
+        ) from None
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in _OWN:
             raise

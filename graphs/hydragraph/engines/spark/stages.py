@@ -9,14 +9,15 @@ Codes and times are 64-bit integers (Spark has none without a sign): times are m
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hydragraph.engines.spark.places import open_place
+from hydragraph.engines.spark.places import files_in, open_place
+from hydragraph.errors import EngineFailed
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
 ACCOUNTS = (
@@ -64,6 +65,9 @@ class Stages:
     """The folders of one run. root: a path that every executor reaches; digest: of all that the result depends on.
 
     Of a run with another digest nothing is used. instead: names of stages that stand for others.
+
+    Every making of a stage writes into a folder of its own, which its `.done` names when it is complete: a server goes on
+    with the work of a client that was killed, and must not add to what the next run makes.
     """
 
     spark: SparkSession
@@ -72,8 +76,16 @@ class Stages:
     instead: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, name: str) -> str:
-        """Where a stage stands."""
-        return f"{self.root.rstrip('/')}/{self.instead.get(name, name)}"
+        """Where the rows of a complete stage stand. Raises EngineFailed if it is not complete."""
+        return self.written(name)[0]
+
+    def written(self, name: str) -> tuple[str, list[int]]:
+        """The same, and what `files_of` that folder gave when it was complete."""
+        if (done := self._done(name)) is None:
+            raise EngineFailed(
+                "Spark: what a step handed on is gone; run again, and let one run at a time use its folder"
+            )
+        return self._inside(done["folder"]), done["files"]
 
     def with_(self, **instead: str) -> Stages:
         """The same, but where a stage is named the one given is read and made."""
@@ -90,9 +102,10 @@ class Stages:
 
     def build(self, name: str, build: Callable[[], DataFrame], by: str | None = None) -> None:
         """Make a stage and write it."""
-        writer = build().write.mode("overwrite")
-        (writer if by is None else writer.partitionBy(by)).parquet(self.path(name))
-        self._say(name, {})
+        folder = f"{self._called(name)}-{secrets.token_hex(4)}"
+        writer = build().write
+        (writer if by is None else writer.partitionBy(by)).parquet(self._inside(folder))
+        self._say(name, {"folder": folder, "files": files_of(self._inside(folder))})
 
     def read(self, name: str, schema: str | None = None) -> DataFrame:
         """The rows of a complete stage. schema: its columns; where there is no row an engine may have written no file that
@@ -102,31 +115,41 @@ class Stages:
 
     def note(self, name: str, build: Callable[[], Mapping[str, int | float]]) -> dict[str, int | float]:
         """A few numbers, by name: as they stand there, or worked out and written."""
-        if (said := self._said(name)) is None:
-            said = dict(build())
-            self._say(name, said)
+        if (done := self._done(name)) is None:
+            done = {"said": dict(build())}
+            self._say(name, done)
+        said: dict[str, int | float] = done["said"]
         return said
 
-    def table(self, name: str) -> pa.Table:
-        """A small stage, brought here whole."""
-        return self.read(name).toArrow()
-
     def _complete(self, name: str) -> bool:
-        return self._said(name) is not None
+        """Whether a stage is complete, and all its files are there."""
+        done = self._done(name)
+        return done is not None and files_of(self._inside(done["folder"])) == done["files"]
 
-    def _said(self, name: str) -> dict[str, Any] | None:
-        """What was noted of a stage when it was complete; None if it is not, or of another run."""
-        system, path = open_place(f"{self.path(name)}.done")
+    def _called(self, name: str) -> str:
+        return self.instead.get(name, name)
+
+    def _inside(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}"
+
+    def _done(self, name: str) -> dict[str, Any] | None:
+        """What was said of a stage when it was complete; None if it is not, or of another run."""
+        system, path = open_place(self._inside(f"{self._called(name)}.done"))
         try:
             with system.open_input_stream(path) as file:
-                said = json.loads(file.read())
+                done: dict[str, Any] = json.loads(file.read())
         except (OSError, ValueError):
             return None
-        found: dict[str, Any] | None = said["said"] if said["digest"] == self.digest else None
-        return found
+        return done if done["digest"] == self.digest else None
 
     def _say(self, name: str, said: Mapping[str, Any]) -> None:
-        system, path = open_place(f"{self.path(name)}.done")
+        system, path = open_place(self._inside(f"{self._called(name)}.done"))
         system.create_dir(path.rsplit("/", 1)[0], recursive=True)
         with system.open_output_stream(path) as file:
-            file.write(json.dumps({"digest": self.digest, "said": said}).encode())
+            file.write(json.dumps({"digest": self.digest, **said}).encode())
+
+
+def files_of(folder: str) -> list[int]:
+    """How many files of Parquet a folder holds, and their bytes together: by these it is seen that none is missing."""
+    sizes = [size for path, size, _ in files_in(folder) if path.endswith(".parquet")]
+    return [len(sizes), sum(sizes)]

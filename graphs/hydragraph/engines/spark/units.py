@@ -177,8 +177,12 @@ def packed(units: Sequence[Unit]) -> list[list[int]]:
 
 
 def stamp_of(unit: Unit) -> str:
-    """By what is seen that a file has changed: its size and its time of change. Raises InputRefused if it is not reached."""
+    """By what is seen that a file has changed: its size and its time of change, on a disk also the system's own. Raises
+    InputRefused if it is not reached."""
     try:
+        if not is_uri(unit.place):
+            state = Path(unit.place).stat()
+            return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
         system, path = _place(unit)
         info = system.get_file_info(path)
     except OSError as error:
