@@ -192,9 +192,7 @@ def test_a_sentence_of_the_last_task_arrives(spark: SparkSession, tmp_path: Path
     assert not (tmp_path / "case").exists()
 
 
-def test_of_a_folder_that_somebody_named_only_what_the_run_made_is_removed(
-    spark: SparkSession, tmp_path: Path
-) -> None:
+def test_of_a_folder_that_somebody_named_only_what_the_run_made_is_removed(spark: SparkSession, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     (mine / "hydragraph-other").mkdir(parents=True)
     (mine / "notes.txt").write_text("mine")
