@@ -21,6 +21,12 @@ from pathlib import Path
 
 NO_JAVA = "no Java 17 here, which PySpark needs; on Debian and Ubuntu: apt install openjdk-17-jre-headless"
 
+# most of a short run would be compiling
+_SMALL = (
+    "spark.ui.enabled=false",
+    "spark.sql.codegen.wholeStage=false",
+    "spark.driver.extraJavaOptions=-XX:TieredStopAtLevel=1",
+)
 _OLDEST = 17
 _START = 120
 
@@ -51,8 +57,9 @@ def _version(home: Path) -> int:
 
 
 def quiet(home: Path, *more: str) -> dict[str, str]:
-    """The environment of a PySpark that stays on this machine; home: of its Java. more: settings, `name=value`."""
-    settings = ("spark.driver.bindAddress=127.0.0.1", "spark.driver.memory=1g", *(more or ("spark.ui.enabled=false",)))
+    """The environment of a PySpark that stays on this machine; home: of its Java. more: settings, `name=value`, instead of
+    those for small tables."""
+    settings = ("spark.driver.bindAddress=127.0.0.1", "spark.driver.memory=1g", *(more or _SMALL))
     said = [word for one in settings for word in ("--conf", one)]
     return {
         "JAVA_HOME": str(home),
