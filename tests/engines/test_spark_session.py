@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import servers
 
-from hydragraph.engines.spark.session import open_session
-from hydragraph.errors import InputRefused
+from hydragraph.engines.spark.session import _refuse_out_of_reach, open_session
+from hydragraph.errors import EngineFailed, InputRefused
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,6 +40,31 @@ def test_without_pyspark_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
     with pytest.raises(InputRefused, match=r"hydragraph\[spark\]"):
         open_session(master="local[1]")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("sc://localhost", "localhost:15002"),
+        ("sc://localhost:1/;token=x", "localhost:1"),
+        ("sc://[::1]:1", r"\[::1\]:1"),
+        ("spark://localhost", "localhost:7077"),
+        ("sc://localhost:70000", "localhost:70000"),
+    ],
+)
+def test_nobody_is_waited_for_who_does_not_answer(address: str, said: str) -> None:
+    with pytest.raises(EngineFailed, match=f"nobody answers at {said};"):
+        _refuse_out_of_reach(address)
+
+
+def test_a_session_that_is_there_is_not_taken_for_one_elsewhere(spark: SparkSession) -> None:
+    with pytest.raises(InputRefused, match="on another master"):
+        open_session(master="local[7]")
+
+
+def test_of_several_masters_any_may_answer() -> None:
+    _refuse_out_of_reach("spark://localhost:1,localhost:2")
+    _refuse_out_of_reach("local[2]")
 
 
 def a_java(folder: Path, version: str) -> Path:

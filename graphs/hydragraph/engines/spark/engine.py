@@ -60,7 +60,8 @@ class Spark:
         with _step(timing, "session"):
             session = open_session(self.master, self.remote)
             stages = Stages(session, root, digest)
-        with _step(timing, "read"), _leaving_nothing(root, keep=self.keep):
+            stages.prepare()
+        with _step(timing, "read"), self._leaving_nothing(root):
             read = read_tables(stages, places, job.mapping, job.settings)
             stages, left = set_aside_on_spark(stages, job.known.allowed, job.settings)
             stages, confirmed, cleared = foreseen_on_spark(stages, job.before)
@@ -90,6 +91,19 @@ class Spark:
         if not self.keep:
             # in a folder that somebody named, nothing of other runs is touched
             _remove(root if self.stages is not None else folder)
+        if self.remote is not None:
+            session.stop()
+
+    @contextmanager
+    def _leaving_nothing(self, root: str) -> Iterator[None]:
+        """A block that leaves nothing of this run behind when it refuses the source: it may be refused for what it holds."""
+        try:
+            yield
+        except InputRefused:
+            folder, _, own = root.rpartition("/")
+            if not self.keep:
+                _remove(root if self.stages is not None else folder, own)
+            raise
 
 
 @contextmanager
@@ -136,20 +150,9 @@ def _refuse_folder(folder: str, places: Sequence[str], job: Job) -> None:
         raise InputRefused("the folder of Spark's steps lies in the source or in the case; name another with --stages")
 
 
-@contextmanager
-def _leaving_nothing(root: str, *, keep: bool) -> Iterator[None]:
-    """A block that leaves no folder of stages behind when it refuses the source: it may be refused for what it holds."""
+def _remove(folder: str, named: str = _OURS) -> None:
     try:
-        yield
-    except InputRefused:
-        if not keep:
-            _remove(root)
-        raise
-
-
-def _remove(folder: str) -> None:
-    try:
-        remove(folder, named=_OURS)
+        remove(folder, named)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else "its store does not let it go"
         raise NotWritable(

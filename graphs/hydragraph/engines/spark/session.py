@@ -26,7 +26,10 @@ _NEEDED = {
 _WAIT = 10.0
 _PARTITIONS = "spark.sql.shuffle.partitions"
 _LOCAL = re.compile(r"local(?:\[(?:\*|([0-9]+))\])?")
-_ADDRESS = re.compile(r"(sc|spark)://([^:/;]+):([0-9]+)")
+_ADDRESS = re.compile(r"(sc|spark)://(\[[^]]+\]|[^:/;,]+)(?::([0-9]+))?(?![^/;])")
+"""Of one server; a list of masters, of which any may answer, is none."""
+
+_PORTS = {"sc": 15002, "spark": 7077}
 _OWN = ("pyspark", "py4j", "grpc")
 _CAUSES = {
     "No module named 'hydragraph": "its executors do not have hydragraph; install it where their Python is",
@@ -37,6 +40,7 @@ _CAUSES = {
     "No space left on device": "a disk of the cluster is full; make room, or name another folder with --stages",
     "Permission denied": "its tasks may not write to, or read from, a folder; name one that they may use with --stages",
     "OutOfMemory": "a task had too little memory; give the executors more, or more of them",
+    "CONNECT_URL_NOT_SET": "no server is named, and this PySpark knows no other way; --remote sc://host:15002 names one",
     "INVALID_CONNECT_URL": "this is no address of a Spark Connect server; such a one is sc://host:15002",
     "Could not parse Master URL": "this is no Spark master; such a one is local[4], spark://host:7077 or yarn",
 }
@@ -68,11 +72,12 @@ def _refuse_out_of_reach(address: str) -> None:
     found = _ADDRESS.match(address)
     if found is None:
         return
+    host, port = found[2], int(found[3] or _PORTS[found[1]])
     try:
-        socket.create_connection((found[2], int(found[3])), _WAIT).close()
+        socket.create_connection((host.strip("[]"), port), _WAIT).close()
     except (OSError, OverflowError):
         raise EngineFailed(
-            f"Spark: nobody answers at {found[2]}:{found[3]}; start the server, or name another address"
+            f"Spark: nobody answers at {host}:{port}; start the server, or name another address"
         ) from None
 
 
@@ -89,17 +94,28 @@ def open_session(master: str | None = None, remote: str | None = None) -> SparkS
         raise InputRefused(
             'the Spark engine needs PySpark; install it with pip install "hydragraph[spark]", and Java 17 for a master'
         ) from None
-    _refuse_out_of_reach(remote or master or "")
     active = SparkSession.getActiveSession() if master is None and remote is None else None
+    if active is None:
+        _refuse_out_of_reach(remote or master or os.environ.get("SPARK_REMOTE", ""))
     builder = SparkSession.builder.appName("hydragraph")
+    session: SparkSession
     if remote is not None:
-        builder = builder.remote(remote)
-    elif master is not None:
-        builder = builder.master(master).config("spark.ui.showConsoleProgress", "false")
+        # a session that is there may be one on another server, which getOrCreate does not look at
+        session = builder.remote(remote).create()
+    elif active is not None:
+        session = active
+    elif master is None:
+        session = builder.getOrCreate()
+    else:
         if master.startswith("local"):
             # the workers of a local master are to find what this process finds
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    session: SparkSession = active or builder.getOrCreate()
+        there = SparkSession.getActiveSession()
+        if there is not None and there.conf.get("spark.master", "") != master:
+            raise InputRefused(
+                "this process has a Spark session already, on another master; stop it, or name no master"
+            )
+        session = builder.master(master).config("spark.ui.showConsoleProgress", "false").getOrCreate()
     for name, value in _NEEDED.items():
         session.conf.set(name, value)
     cores = _LOCAL.fullmatch(master or "")

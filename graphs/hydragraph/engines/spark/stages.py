@@ -75,6 +75,11 @@ class Stages:
     digest: str
     instead: Mapping[str, str] = field(default_factory=dict)
 
+    def prepare(self) -> None:
+        """Make the folder that holds the stages. Raises OSError where there can be none."""
+        system, path = open_place(self.root)
+        system.create_dir(path, recursive=True)
+
     def path(self, name: str) -> str:
         """Where the rows of a complete stage stand. Raises EngineFailed if it is not complete."""
         return self.written(name)[0]
