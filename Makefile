@@ -12,7 +12,7 @@ PIP := $(call INSTALL,constraints.txt,$(VENV))
 ENGINE_TESTS := pytest hypothesis
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-sail test-spark test-cluster quick lint docs fuzz sbom bench-quality bench-smearing bench-scale clean bench
+.PHONY: help venv demo test test-sail test-spark test-spark-all test-cluster quick lint docs fuzz sbom bench-quality bench-smearing bench-scale clean bench
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -29,7 +29,10 @@ test: lint  ## environment and everything CI runs
 test-sail: $(VENV)/.sail  ## tests of the Spark engine on Sail, in an environment of its own
 	HYDRAGRAPH_SPARK=sail $(VENV)/sail/bin/python -m pytest tests/engines
 
-test-spark: $(BIN)/python  ## tests of the Spark engine on PySpark with two cores; needs Java 17
+test-spark: $(BIN)/python  ## the essential tests of the Spark engine on PySpark with two cores; needs Java 17
+	@$(WITH_JAVA) HYDRAGRAPH_SPARK='local[2]' $(VENV)/spark/bin/python -m pytest tests/engines -m essential
+
+test-spark-all: $(BIN)/python  ## all of them on PySpark; a quarter of an hour
 	@$(WITH_JAVA) HYDRAGRAPH_SPARK='local[2]' $(VENV)/spark/bin/python -m pytest tests/engines
 
 test-cluster: $(BIN)/python  ## the Spark engine on a cluster of three processes, one of which is killed; needs Java 17

@@ -47,6 +47,7 @@ def assert_same(spark: hg.Case, embedded: hg.Case) -> None:
     assert (spark.path / "report.html").read_bytes() == (embedded.path / "report.html").read_bytes()
 
 
+@pytest.mark.essential
 def test_a_world_gives_the_same_case(spark: SparkSession, world: Path, embedded: hg.Case, tmp_path: Path) -> None:
     assert embedded.clusters.filter(assessment="coordinated").height > 3
 
@@ -63,6 +64,7 @@ def test_the_fixtures_give_the_same_case(spark: SparkSession, name: str, tmp_pat
     assert_same(case, hg.analyze(FIXTURES / name, tmp_path / "embedded"))
 
 
+@pytest.mark.essential
 def test_links_alone_of_which_some_rows_cannot_be_read(spark: SparkSession, tmp_path: Path) -> None:
     source = tmp_path / "links.csv"
     rows = [f"a{i},device,d{i // 2},2026-01-0{1 + i % 9}" for i in range(300)]
@@ -151,6 +153,7 @@ def test_a_kind_that_is_allowed_whole_is_gone(spark: SparkSession, tmp_path: Pat
     assert_same(case, hg.analyze(tmp_path / "links.parquet", tmp_path / "embedded", allow=allowed))
 
 
+@pytest.mark.essential
 def test_decisions_are_heeded(spark: SparkSession, world: Path, embedded: hg.Case, tmp_path: Path) -> None:
     before = hg.analyze(world, tmp_path / "before")
     leads = before.clusters.filter(pl.col("size") > 3)["cluster_id"].to_list()

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+@pytest.mark.essential
 def test_a_session_has_what_the_steps_need(spark: SparkSession) -> None:
     assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
     assert spark.conf.get("spark.sql.adaptive.coalescePartitions.enabled") == "false"
 
 
+@pytest.mark.essential
 def test_workers_have_hydragraph(spark: SparkSession) -> None:
     from hydragraph.grouping import renumber  # a function of a module, which is pickled by its name
 
