@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +14,7 @@ from test_spark_analyze import FIXTURES, assert_same
 
 import hydragraph as hg
 from hydragraph.engines.spark.stages import Stages
+from hydragraph.engines.spark.tasks import discreetly
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -29,6 +33,19 @@ def test_requests_without_any_identifier(spark: SparkSession, tmp_path: Path) ->
     source = tmp_path / "events.csv"
     source.write_text("timestamp,account_id\n" + "".join(f"{time},a{i % 7}\n" for i, time in enumerate(times)))
 
+    case = hg.analyze(source, tmp_path / "case", engine=hg.Spark())
+
+    assert_same(case, hg.analyze(source, tmp_path / "embedded"))
+
+
+def test_files_without_a_byte(spark: SparkSession, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "links").mkdir(parents=True)
+    (source / "links" / "0.csv").touch()
+    with pytest.raises(hg.InputRefused, match="no rows in links"):
+        hg.analyze(source, tmp_path / "case", engine=hg.Spark())
+
+    (source / "links" / "1.csv").write_text("account_id,kind,value\na,device,x\nb,device,x\n")
     case = hg.analyze(source, tmp_path / "case", engine=hg.Spark())
 
     assert_same(case, hg.analyze(source, tmp_path / "embedded"))
@@ -110,8 +127,6 @@ def test_a_source_that_is_refused_leaves_nothing_behind(spark: SparkSession, tmp
 
 
 def test_a_file_of_the_same_size_and_time_is_read_anew(spark: SparkSession, tmp_path: Path) -> None:
-    import os
-
     source, engine = tmp_path / "links.csv", hg.Spark(stages=tmp_path / "stages", keep=True)
     source.write_text("account_id,kind,value\na,device,x\nb,device,y\n")
     os.utime(source, ns=(10**18, 10**18))
@@ -138,3 +153,15 @@ def test_a_stage_is_complete_while_all_its_files_are_there(spark: SparkSession, 
     pl.DataFrame({"id": [1, 2]}).write_parquet(made / "late.parquet")
     assert Path(stages.path("numbers")) != made
     assert again.count() == stages.read("numbers").count() == 6
+
+
+def test_what_fails_in_a_task_does_not_quote_the_data() -> None:
+    with pytest.raises(RuntimeError) as failed, discreetly():
+        pl.Series(["jane@example.org"]).cast(pl.Int64)
+    assert "InvalidOperationError" in str(failed.value)
+    assert "jane" not in "".join(traceback.format_exception(failed.value))
+
+    with pytest.raises(RuntimeError, match="OSError: No space left on device"), discreetly():
+        raise OSError(errno.ENOSPC, "of jane")
+    with pytest.raises(hg.InputRefused, match="a sentence"), discreetly():
+        raise hg.InputRefused("a sentence")

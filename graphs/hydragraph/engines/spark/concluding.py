@@ -35,6 +35,7 @@ from hydragraph.engines.spark.stages import (
     WEIGHTS,
     files_of,
 )
+from hydragraph.engines.spark.tasks import discreetly
 from hydragraph.errors import EngineFailed, HydragraphError
 from hydragraph.evidence import Evidence
 from hydragraph.limits import read_limits
@@ -89,7 +90,8 @@ def conclude_on_executor(stages: Stages, job: Job, small: Small, conclude: Concl
         import pyarrow
 
         for _ in batches:
-            said = _concluded(job, small, conclude)
+            with discreetly():
+                said = _concluded(job, small, conclude)
             yield pyarrow.RecordBatch.from_pydict({"said": [json.dumps(said)]})
 
     (row,) = stages.spark.range(0, 1, 1, 1).mapInArrow(task, "said string").collect()

@@ -153,6 +153,8 @@ def _refuse_folder(folder: str, places: Sequence[str], job: Job) -> None:
 def _remove(folder: str, named: str = _OURS) -> None:
     try:
         remove(folder, named)
+    except FileNotFoundError:
+        pass  # another run took it away meanwhile
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else "its store does not let it go"
         raise NotWritable(

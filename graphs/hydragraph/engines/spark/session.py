@@ -41,6 +41,8 @@ _CAUSES = {
     "Permission denied": "its tasks may not write to, or read from, a folder; name one that they may use with --stages",
     "OutOfMemory": "a task had too little memory; give the executors more, or more of them",
     "CONNECT_URL_NOT_SET": "no server is named, and this PySpark knows no other way; --remote sc://host:15002 names one",
+    "RETRIES_EXCEEDED": "the server does not answer any more; start it, and run again to go on",
+    "UNAVAILABLE": "the server does not answer any more; start it, and run again to go on",
     "INVALID_CONNECT_URL": "this is no address of a Spark Connect server; such a one is sc://host:15002",
     "Could not parse Master URL": "this is no Spark master; such a one is local[4], spark://host:7077 or yarn",
 }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
+import traceback
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from hydragraph.engines.spark.units import Unit, packed
-from hydragraph.errors import InputRefused
+from hydragraph.errors import HydragraphError, InputRefused
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,10 +37,26 @@ def on_units(spark: SparkSession, units: Sequence[Unit], which: Sequence[int], w
 
 def _run(told: bytes, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     tasks, work = pickle.loads(zlib.decompress(told))
-    for batch in batches:
-        for task in batch.column(0).to_pylist():
-            for number, unit in tasks[task]:
-                yield from work(number, unit)
+    with discreetly():
+        for batch in batches:
+            for task in batch.column(0).to_pylist():
+                for number, unit in tasks[task]:
+                    yield from work(number, unit)
+
+
+@contextmanager
+def discreetly() -> Iterator[None]:
+    """A block in a task whose unforeseen errors come without their text: it may quote the data, and Spark writes it into its
+    logs, which may be the terminal. What is left is the kind of error, the system's reason, and where it arose."""
+    try:
+        yield
+    except HydragraphError:
+        raise
+    except Exception as error:
+        why = f": {os.strerror(error.errno)}" if isinstance(error, OSError) and error.errno else ""
+        frames = traceback.extract_tb(error.__traceback__)
+        where = "\n".join(f"  {PurePath(at.filename).name}, line {at.lineno}, in {at.name}" for at in frames)
+        raise RuntimeError(f"{type(error).__name__}{why}, raised at (most recent call last):\n{where}") from None
 
 
 @contextmanager

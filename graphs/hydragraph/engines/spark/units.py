@@ -166,9 +166,9 @@ def packed(units: Sequence[Unit]) -> list[list[int]]:
     """Numbers of the units of each task: neighbours, together no larger than LARGE, and less in a small source."""
     most = min(LARGE, max(_LEAST, sum(unit.size for unit in units) // _TASKS))
     tasks: list[list[int]] = []
-    size = most
+    size = 0
     for i, unit in enumerate(units):
-        if size + unit.size > most:
+        if not tasks or size + unit.size > most:
             tasks.append([])
             size = 0
         tasks[-1].append(i)
