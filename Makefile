@@ -67,9 +67,9 @@ bench-quality: $(VENV)/.dev  ## measure detection on made-up worlds and write do
 bench-scale: $(BIN)/python  ## measure the Spark engine up to 8 million accounts and write docs/scale.md; hours; SAIL=1: on Sail
 ifdef SAIL
 	@$(MAKE) --no-print-directory $(VENV)/.sail
-	$(VENV)/sail/bin/python benchmarks/scale.py --sail
+	$(VENV)/sail/bin/python benchmarks/scale.py --sail $(if $(WITHOUT_EVENTS),--without-events)
 else
-	@$(WITH_JAVA) $(VENV)/spark/bin/python benchmarks/scale.py
+	@$(WITH_JAVA) $(VENV)/spark/bin/python benchmarks/scale.py $(if $(WITHOUT_EVENTS),--without-events)
 endif
 
 clean:  ## remove the environment and everything made from the sources

@@ -1,7 +1,7 @@
 """Measures the Spark engine as the data grows, and writes the measured part of docs/scale.md: `make bench-scale`.
 
 python benchmarks/scale.py                       1, 2, 4 and 8 million accounts, on a cluster of processes on this machine
-python benchmarks/scale.py --sizes 60000,120000  other sizes, printed and not written
+python benchmarks/scale.py --sizes 1000000       one size; what was measured before of others stays
 python benchmarks/scale.py --sail                on a Sail server instead
 
 Run it with a Python that has PySpark (or Sail). Every run is a process of its own, whose memory and whose cluster's memory
@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -35,11 +35,12 @@ import servers  # the cluster of the tests
 
 DOCUMENT = ROOT / "docs" / "scale.md"
 SIZES = (1_000_000, 2_000_000, 4_000_000, 8_000_000)
+PART = 1_000_000
 PER_ACCOUNT = 4
+TABLES = ("accounts", "api_keys", "payments", "links", "events")
 HELD = 1_000_000
 LAST = "clusters, groups, signals, case and report, in one task"
 _GIB = 2**30
-_BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,26 @@ class Ran:
     same: bool | None
 
 
-def world(accounts: int, folder: Path, say: Say) -> Path:
-    """A made-up world of so many accounts with four requests each, made once."""
-    path = folder / f"{accounts}"
-    if not (path / "world.json").exists():
-        say(f"making a world of {accounts:,} accounts")
-        wanted = [
-            f"--accounts={accounts}",
-            f"--events={PER_ACCOUNT * accounts}",
-            f"--seed={SEED}",
-            "--force",
-            "--quiet",
-        ]
-        subprocess.run([sys.executable, "-m", "hydragraph_cli", "simulate", str(path), *wanted], check=True)
-    return path
+def world(accounts: int, events: bool, folder: Path, say: Say) -> Path:
+    """A source of so many accounts: worlds of a million (or of all, if fewer) side by side, each made once; a world of eight
+    million at once would need more memory than the machine has. events: with four requests an account."""
+    each = min(accounts, PART)
+    path = folder / f"{accounts}{'' if events else '-without-events'}"
+    if path.exists():
+        return path
+    building = folder / "building"
+    shutil.rmtree(building, ignore_errors=True)
+    for seed in range(SEED, SEED + accounts // each):
+        part = folder / "parts" / f"{each}-{seed}"
+        if not (part / "world.json").exists():
+            say(f"making a world of {each:,} accounts")
+            wanted = [f"--accounts={each}", f"--events={PER_ACCOUNT * each}", f"--seed={seed}", "--force", "--quiet"]
+            subprocess.run([sys.executable, "-m", "hydragraph_cli", "simulate", str(part), *wanted], check=True)
+        for table in TABLES if events else TABLES[:-1]:
+            (building / table).mkdir(parents=True, exist_ok=True)
+            for file in [*part.glob(f"{table}.parquet"), *part.glob(f"{table}/*.parquet")]:
+                (building / table / f"{seed}-{file.name}").hardlink_to(file)
+    return building.rename(path)
 
 
 @contextmanager
@@ -142,7 +149,7 @@ def run(source: Path, accounts: int, out: Path, where: Any, say: Say) -> Ran:
         raise SystemExit(f"analyze returned {code}: {said[-1] if said else ''}")
     case = hg.open_case(out)
     stages = {stage["name"]: stage["seconds"] for stage in case.manifest["stages"]}
-    events = case.manifest["rows"]["events"]["read"]
+    events = case.manifest["rows"].get("events", {"read": 0})["read"]
     same = _same(case, source, out) if accounts <= HELD else None
     driver, executors = (f"{name} {peaks[name] / _GIB:.2f} GiB" for name in ("driver", "executors"))
     say(f"{seconds:,.0f} s, {driver}, {executors}, same: {same}")
@@ -240,8 +247,9 @@ def section(runs: Sequence[Ran], engine: str, command: str) -> str:
 
     lines = [
         f"Made by `{command}` on {engine}; no figure of this part is typed. One machine with {os.cpu_count()} cores;"
-        f" worlds of `hydragraph simulate` with {PER_ACCOUNT} requests an account. Memory is the largest sum of resident"
-        " sizes, seen twice a second: of the driver with its Java machine, and of all executors with their Python"
+        " worlds of `hydragraph simulate` of a million accounts side by side,"
+        f" {'with four requests an account' if runs[0].events else 'without requests'}. Memory is the largest sum of"
+        " resident sizes, seen twice a second: of the driver with its Java machine, and of all executors with their Python"
         " workers.",
         "",
         f"| {' | '.join(head)} |",
@@ -266,22 +274,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--worlds", type=Path, default=ROOT / "out" / "bench-scale", metavar="FOLDER", help="kept worlds"
     )
     parser.add_argument("--memory", default="2g", help="of the Java machine of each executor; default 2g")
+    parser.add_argument("--without-events", action="store_true", help="accounts, keys, payments and links only")
     parser.add_argument("--sail", action="store_true", help="on a Sail server")
     given = parser.parse_args(arguments)
     say = clocked()
     given.worlds.mkdir(parents=True, exist_ok=True)
-    worlds = [(size, world(size, given.worlds, say)) for size in sorted(given.sizes)]
-    runs = []
+    worlds = [(size, world(size, not given.without_events, given.worlds, say)) for size in sorted(given.sizes)]
+    name = ("sail" if given.sail else "cluster") + "-without-events" * given.without_events
     for size, source in worlds:
         with (on_sail if given.sail else on_cluster)(given.memory) as where:
-            runs.append(run(source, size, given.worlds / "case", where, say))
+            ran = run(source, size, given.worlds / "case", where, say)
+        (given.worlds / f"ran-{name}-{size}.json").write_text(json.dumps(asdict(ran)), "utf-8")
+    # a run of hours may be done size by size
+    kept = [json.loads(file.read_text("utf-8")) for file in given.worlds.glob(f"ran-{name}-[0-9]*.json")]
+    runs = sorted((Ran(**one) for one in kept), key=lambda ran: ran.accounts)
     engine = "Sail" if given.sail else "a standalone Spark cluster of a master and two workers of one core"
-    command = "make bench-scale" + (" SAIL=1" if given.sail else "")
+    command = "make bench-scale" + " SAIL=1" * given.sail + " WITHOUT_EVENTS=1" * given.without_events
     found = section(runs, engine, command)
     print(found)
-    if tuple(sorted(given.sizes)) == SIZES:
-        place = _BEGIN.replace("measured", "measured on Sail") if given.sail else _BEGIN
-        text = DOCUMENT.read_text("utf-8")
+    place = f"<!-- measured, {name}: begin -->"
+    text = DOCUMENT.read_text("utf-8")
+    if place in text:
         start, end = text.index(place) + len(place), text.index(place.replace("begin", "end"))
         DOCUMENT.write_text(f"{text[:start]}\n{found}\n{text[end:]}", "utf-8")
     return 0 if all(r.same is not False for r in runs) else 1
