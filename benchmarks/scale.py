@@ -89,7 +89,9 @@ def on_cluster(memory: str) -> Iterator[tuple[list[str], dict[str, str], Callabl
     java = servers.java_home()
     if java is None:
         raise SystemExit(servers.NO_JAVA)
-    with servers.cluster(java, memory=memory) as found:
+    with servers.cluster(java) as found:
+        for name in ("one", "two"):
+            found.add(name, memory)
         logs = found.home / "events"
         logs.mkdir()
         given = servers.quiet(java)

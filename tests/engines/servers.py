@@ -109,9 +109,9 @@ class Cluster:
     start: Callable[[str, str, *tuple[str, ...]], subprocess.Popen[bytes]]
     workers: dict[str, subprocess.Popen[bytes]]
 
-    def add(self, name: str) -> None:
-        """Start a worker of one core."""
-        given = ("--cores", "1", "--memory", "1g", "--work-dir", str(self.home / name), self.address)
+    def add(self, name: str, memory: str = "1g") -> None:
+        """Start a worker of one core. memory: of the Java machine of its executor."""
+        given = ("--cores", "1", "--memory", memory, "--work-dir", str(self.home / name), self.address)
         self.workers[name] = self.start(name, "worker.Worker", *given)
 
     def holder(self, executor: str) -> str:
