@@ -19,7 +19,7 @@ EXTRAS = ("duckdb", "postgresql", "delta")
 
 _CLASSIFIED = {
     "MIT License": "MIT", "BSD License": "BSD-3-Clause", "Apache Software License": "Apache-2.0",
-    "Python Software Foundation License": "PSF-2.0",
+    "Python Software Foundation License": "PSF-2.0", "3-Clause BSD License": "BSD-3-Clause",
 }  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def licence(name: str) -> str:
             words = classifier.rpartition(" :: ")[2]
             return _CLASSIFIED.get(words, words)
     own = str(stated.get("License") or "").strip()
-    return own if own and "\n" not in own and len(own) < 60 else "unknown"
+    return _CLASSIFIED.get(own, own) if own and "\n" not in own and len(own) < 60 else "unknown"
 
 
 def bill(extras: tuple[str, ...] = ()) -> dict[str, Any]:
