@@ -275,6 +275,7 @@ def test_analyze_hands_everything_on(watched: Watched, case: str, tmp_path: Path
             "allow": Path("own.csv"),
             "pseudonymise": Path("the.key"),
             "force": True,
+            "engine": None,
         }
     ]
 
@@ -284,7 +285,7 @@ def test_analyze_with_nothing_but_a_source(watched: Watched, case: str) -> None:
     result = invoke("analyze", "data", "-o", "out")
     nothing = {
         "mapping": None, "settings": hg.Settings(), "previous": None, "constraints": None, "allow": None,
-        "pseudonymise": None, "force": False,
+        "pseudonymise": None, "force": False, "engine": None,
     }  # fmt: skip
     assert calls == [{"args": (Path("data"), Path("out")), **nothing}]
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["cluster", "c-one", "Two"]
@@ -294,6 +295,30 @@ def test_analyze_with_nothing_but_a_source(watched: Watched, case: str) -> None:
         f"look closer: hydragraph show {case} c-one",
         f"report: {case}/report.html",
     ]
+
+
+def test_analyze_on_spark(watched: Watched, case: str) -> None:
+    calls = watched("analyze", hg.open_case(case))
+    stages = ("--stages", "gs://bucket/stages", "--keep-stages")
+    result = invoke(
+        "analyze", "s3://lake/in", "-o", "s3://lake/out", "--engine", "spark", "--master", "local[4]", *stages
+    )
+    assert result.exit_code == 0
+    assert calls[0]["args"] == ("s3://lake/in", "s3://lake/out")
+    assert calls[0]["engine"] == hg.Spark(master="local[4]", stages="gs://bucket/stages", keep=True)
+
+
+@pytest.mark.parametrize("option", ["--master=local[1]", "--remote=sc://host:1", "--stages=here", "--keep-stages"])
+def test_options_of_spark_go_with_spark(option: str) -> None:
+    result = invoke("analyze", "data", "-o", "out", option)
+    assert result.exit_code == 2
+    assert f"{option.partition('=')[0]} goes with --engine spark" in result.stderr
+
+
+def test_a_place_in_a_store_takes_spark(tmp_path: Path) -> None:
+    result = invoke("analyze", str(tmp_path), "-o", "s3://lake/out")
+    assert result.exit_code == 3
+    assert "the Spark engine only" in result.stderr
 
 
 def test_analyze_is_as_talkative_as_asked(watched: Watched, case: str) -> None:

@@ -69,7 +69,7 @@ def command(
       hydragraph analyze accounts.csv payments.csv -o case --seed 7 --force
       hydragraph analyze exports/ -o case-june --previous case-may
       hydragraph analyze exports/ -o case --allow our-own.csv
-      hydragraph analyze s3://lake/exports -o s3://lake/case --engine spark --remote sc://spark:15002
+      hydragraph analyze /lake/in -o /lake/case --engine spark --remote sc://host
     """
     with talk.progress() as progress:
         case = hg.analyze(
