@@ -53,7 +53,7 @@ def test_workers_that_are_killed_at_work_change_nothing(tmp_path: Path, monkeypa
         for number, stage in enumerate(AFTER, 1):
             # the one that comes takes the place of the one that was killed, which had no time to say goodbye
             cluster.add(f"worker {number}")
-            wait_for(run, (stages / f"{stage}.done").exists)
+            wait_for(run, lambda stage=stage: list(stages.glob(f"*/{stage}.done")))  # type: ignore[misc]
             kill_at_work(cluster, run)
         found = run.result(LONGEST)
         SparkSession.builder.getOrCreate().stop()
