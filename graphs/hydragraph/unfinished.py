@@ -241,8 +241,12 @@ class Temporary:
     def __init__(self) -> None:
         _clear_temporary()
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # named when it is held: others take a lock that nobody holds for one that was left
+        new = self.path / f"{_LOCK}-new"
+        lock = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _try_lock(lock)
+        if sys.platform != "win32":
+            new.rename(self.path / _LOCK)
         self._end = weakref.finalize(self, _remove, self.path, lock)
 
     def close(self) -> None:
@@ -271,8 +275,8 @@ def _clear_temporary() -> None:
             if (folder / _LOCK).is_file():
                 lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
                 try:
-                    if _try_lock(lock):
-                        shutil.rmtree(folder, ignore_errors=True)
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails also where there are no locks
+                    shutil.rmtree(folder, ignore_errors=True)
                 finally:
                     os.close(lock)
             elif _MADE.fullmatch(folder.name) and time.time() - state.st_mtime > _YOUNG:
