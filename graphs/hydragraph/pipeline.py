@@ -112,10 +112,10 @@ def conclude(job: Job, tie: Callable[[], Tied], timing: Timing) -> None:
     graph, evidence, ties, activity, met, pairs = (
         tied.graph, tied.evidence, tied.ties, tied.activity, tied.met, tied.pairs,
     )  # fmt: skip
-    opened, known, notes, by_chance = tied.source, tied.known, tied.notes, tied.by_chance
+    opened, known, notes, by_chance, pieces = tied.source, tied.known, tied.notes, tied.by_chance, tied.pieces
     del tied
     with timing.stage("clusters"):
-        clusters = find_clusters(graph, evidence, ties, activity, pairs)
+        clusters = find_clusters(graph, evidence, ties, activity, pairs, pieces)
     release_memory()  # the next stage holds most, while chance is worked out
     with timing.stage("groups"):
         groups = find_groups(graph, evidence, clusters, activity, settings, pairs)
