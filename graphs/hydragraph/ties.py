@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,13 +115,14 @@ class Formed:
 
 @dataclass(frozen=True)
 class Looked:
-    """Pairs of accounts that come near the threshold, sorted by key; all arrays have shape (pairs,).
+    """Pairs of accounts that come near the threshold, sorted by a, b; all arrays have shape (pairs,).
 
-    key: a * N + b. telling, around: thousandths of a bit from kinds that tell, the margin taken off, and from those that
+    a, b: codes, a < b. telling, around: thousandths of a bit from kinds that tell, the margin taken off, and from those that
     only support. shared: identifiers. kinds: bit k for kind k.
     """
 
-    key: NDArray[np.int64]
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
     telling: NDArray[np.int64]
     around: NDArray[np.int64]
     shared: NDArray[np.int64]
@@ -159,10 +161,8 @@ def find_ties(
     Time O(pairs log pairs).
     Not checked: pairs that share wide identifiers only; joining.py looks at those once cores have formed.
     """
-    n = np.int64(max(graph.accounts.height, 1))
     circumstantial = circumstantial_kinds(graph.kinds)
-    # without times the circumstantial kinds can only add to pairs that others form
-    able = np.ones(len(graph.kinds), bool) if activity is not None else ~circumstantial
+    able = ~circumstantial | (activity is not None)  # without times these only add to pairs that others form
     paired = _paired(graph, evidence, able, pairs_each)
     worth = Worth(
         graph.kind_code, milli(evidence.bits), milli(evidence.further), milli(evidence.woven), evidence.logit >= 0
@@ -172,23 +172,36 @@ def find_ties(
     close -= _breadth(graph, key, kind)
     looked = look(
         key, kind, identifier, worth.bits[identifier] + close, worth.further[identifier] + close, flags,
-        circumstantial, evidence.prior, threshold,
+        circumstantial, evidence.prior, graph.accounts.height, threshold,
     )  # fmt: skip
-    a, b = np.divmod(looked.key, n)
-    telling, around, count, mask = looked.telling, looked.around, looked.shared, looked.kinds
-    in_time = np.zeros(len(a), np.int64) if activity is None else milli(activity.together(a, b))
-    telling = telling + in_time
-    for k in range(len(graph.kinds)):
-        more, shared = _of_wide_kind(graph, worth, k, ~paired, a, b, mask)
-        if circumstantial[k]:
-            around += more
-        else:
-            telling += more
-        count += shared
-        mask |= (more > 0).astype(np.int64) << k
-    net = net_bits(telling, around, evidence.prior)
+    in_time = np.zeros(len(looked.a)) if activity is None else activity.together(looked.a, looked.b)
+    of_kind = partial(_of_wide_kind, graph, worth, ~paired, looked.a, looked.b)
+    return decide(looked, in_time, of_kind, circumstantial, evidence.prior, threshold, formed)
+
+
+def decide(
+    looked: Looked,
+    in_time: NDArray[np.float64],
+    of_kind: Callable[[int, NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]],
+    circumstantial: NDArray[np.bool_],
+    prior: float,
+    threshold: float = 0.0,
+    formed: int = 0,
+) -> Ties:
+    """The ties among pairs that come near, once times and identifiers that form no pairs are added.
+
+    in_time: bits of synchrony of each pair. of_kind: from a kind and the bits of the kinds that each pair shares,
+    `wide_shares` of that kind's identifiers. circumstantial: which kinds, shape (kinds,). formed: Ties.pairs_formed.
+    """
+    at_once = milli(in_time)
+    telling, around, shared, kinds = looked.telling + at_once, looked.around, looked.shared, looked.kinds
+    for kind, supports in enumerate(circumstantial.tolist()):
+        more, number = of_kind(kind, kinds)
+        telling, around = (telling, around + more) if supports else (telling + more, around)
+        shared, kinds = shared + number, kinds | (more > 0).astype(np.int64) << kind
+    net = net_bits(telling, around, prior)
     keep = net >= threshold
-    return Ties(a[keep], b[keep], net[keep], count[keep], mask[keep], in_time[keep] / _MILLI, formed)
+    return Ties(looked.a[keep], looked.b[keep], net[keep], shared[keep], kinds[keep], at_once[keep] / _MILLI, formed)
 
 
 def circumstantial_kinds(kinds: Sequence[str]) -> NDArray[np.bool_]:
@@ -215,17 +228,18 @@ def look(
     flags: NDArray[np.uint8],
     circumstantial: NDArray[np.bool_],
     prior: float,
+    accounts: int,
     threshold: float = 0.0,
 ) -> Looked:
     """The pairs of accounts that come near the threshold by the identifiers that formed them.
 
-    An entry for each pair and identifier, sorted by key, all of a pair together. kind, identifier: which; best, further:
-    its worth if it is the best of its kind and if it is not, in thousandths of a bit, its breadth taken off; flags: of
-    Formed. A pair with one entry that does not come near alone must have been left out.
+    An entry for each pair and identifier, sorted by key (`pair_key`), all of a pair together. kind, identifier: which;
+    best, further: its worth if it is the best of its kind and if it is not, in thousandths of a bit, its breadth taken off;
+    flags: of Formed. A pair with one entry that does not come near alone must have been left out.
     """
     none = np.zeros(0, np.int64)
     if not len(key):
-        return Looked(none, none, none, none, none)
+        return Looked(none, none, none, none, none, none)
     order = _in_order(key, kind, identifier, best)
     kind, flags = kind[order], flags[order]  # keys stay where they are
     first = changes(key, kind)
@@ -242,7 +256,8 @@ def look(
     mask = np.bitwise_or.reduceat(np.int64(1) << kind, start)
     telling -= np.where(alone, 0, round(COMBINED_MARGIN * _MILLI))
     near = telling + np.minimum(around, _most(prior)) >= (prior + threshold - _WORTH_A_LOOK) * _MILLI
-    return Looked(key[start[near]], telling[near], around[near], count[near], mask[near])
+    a, b = np.divmod(key[start[near]], np.int64(accounts))
+    return Looked(a, b, telling[near], around[near], count[near], mask[near])
 
 
 def _in_order(
@@ -451,10 +466,10 @@ def _closeness(
 def _of_wide_kind(
     graph: BipartiteGraph,
     worth: Worth,
-    kind: int,
     wide: NDArray[np.bool_],
     a: NDArray[np.int64],
     b: NDArray[np.int64],
+    kind: int,
     have: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """`wide_shares` of the identifiers of one kind that formed no pairs; nothing for a kind the pair shares already."""

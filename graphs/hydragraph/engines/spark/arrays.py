@@ -28,12 +28,16 @@ def given(rows: pa.Table | pa.RecordBatch, name: str) -> NDArray[np.bool_]:
     return found
 
 
+def names_of(schema: str) -> list[str]:
+    """The columns that a schema names, in its order."""
+    return [field.split()[0] for field in schema.split(",")]
+
+
 def rows_of(schema: str, *columns: Any) -> pa.Table:
     """Rows of the columns that a schema names (`a long, b double`), in its order."""
     import pyarrow as pa
 
-    names = [field.split()[0] for field in schema.split(",")]
-    return pa.table(dict(zip(names, columns, strict=True)))
+    return pa.table(dict(zip(names_of(schema), columns, strict=True)))
 
 
 def batches_of(schema: str, *columns: NDArray[Any]) -> Iterator[pa.RecordBatch]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hydragraph.engines.spark.arrays import batches_of, column
+from hydragraph.engines.spark.arrays import batches_of, column, names_of
 from hydragraph.engines.spark.records import RECORDS, find_records, records_of, wide_of_kind
 from hydragraph.engines.spark.stages import GAPS, IDENTIFIERS, LINKS, SEVERAL, SLOTS, TIES, WEIGHTS, Stages
 from hydragraph.engines.spark.uses import USES, find_pairing, find_uses, kinds_of, usual_products
@@ -18,14 +18,14 @@ from hydragraph.engines.spark.wholes import arranged, whole_groups
 from hydragraph.runs import changes
 from hydragraph.ties import (
     PAIR_BUDGET,
+    Looked,
     Uses,
     Worth,
     breadth,
     circumstantial_kinds,
+    decide,
     form_pairs,
     look,
-    milli,
-    net_bits,
     pair_budget,
     pair_key,
     worth_keeping,
@@ -160,10 +160,10 @@ def _near(batches: Iterator[pa.RecordBatch], setting: _Setting) -> Iterator[pa.R
             column(rows, name)[keep].astype(np.int64) for name in ("kind", "identifier", "best", "further")
         )
         looked = look(
-            key[keep], kind, identifier, best, further, flags[keep], setting.circumstantial, setting.prior
+            key[keep], kind, identifier, best, further, flags[keep], setting.circumstantial, setting.prior,
+            setting.accounts,
         )  # fmt: skip
-        a, b = np.divmod(looked.key, np.int64(setting.accounts))
-        yield from batches_of(LOOKED, a, b, looked.telling, looked.around, looked.shared, looked.kinds)
+        yield from batches_of(LOOKED, *(getattr(looked, name) for name in names_of(LOOKED)))
 
 
 def _with_records(looked: DataFrame, records: DataFrame) -> DataFrame:
@@ -179,21 +179,10 @@ def _ties(batches: Iterator[pa.RecordBatch], setting: _Setting) -> Iterator[pa.R
     for rows in batches:
         if not rows.num_rows:
             continue
-        a, b, telling, around, shared, kinds = (column(rows, field.split()[0]) for field in LOOKED.split(", "))
+        looked = Looked(*(column(rows, name) for name in names_of(LOOKED)))
         records = records_of(rows)
-        here = np.arange(len(a))
-        in_time = milli(records.bursts.together(here, here + len(a)))
-        telling = telling + in_time
-        wide_kind = kinds_of(records.wide, setting.starts)
-        have = kinds
-        for k in np.unique(wide_kind).tolist():
-            more, number = wide_of_kind(records, wide_kind, k, have)
-            if setting.circumstantial[k]:
-                around = around + more
-            else:
-                telling = telling + more
-            shared = shared + number
-            kinds = kinds | (more > 0).astype(np.int64) << k
-        net = net_bits(telling, around, setting.prior)
-        keep = net >= 0
-        yield from batches_of(TIES, *(x[keep] for x in (a, b, net, shared, kinds, in_time / 1000)))
+        here = np.arange(rows.num_rows)
+        in_time = records.bursts.together(here, here + rows.num_rows)
+        of_kind = partial(wide_of_kind, records, kinds_of(records.wide, setting.starts))
+        ties = decide(looked, in_time, of_kind, setting.circumstantial, setting.prior)
+        yield from batches_of(TIES, *(getattr(ties, name) for name in names_of(TIES)))
