@@ -50,7 +50,7 @@ def _tie(job: Job, timing: Timing) -> Tied:
     release_memory()
     with timing.stage("evidence"):
         evidence = weigh(graph, settings)
-    by_chance = chance_meanwhile(graph, evidence, settings)
+    by_chance = _chance_meanwhile(graph, evidence, settings)
     with timing.stage("activity"):
         activity = read_activity(requests, graph.accounts.height)
         met = read_limits(limits, requests, activity)
@@ -61,7 +61,7 @@ def _tie(job: Job, timing: Timing) -> Tied:
     return Tied(opened, graph, known, pairs, evidence, activity, met, ties, by_chance, notes)
 
 
-def chance_meanwhile(graph: BipartiteGraph, evidence: Evidence, settings: Settings) -> Callable[[], Chance]:
+def _chance_meanwhile(graph: BipartiteGraph, evidence: Evidence, settings: Settings) -> Callable[[], Chance]:
     """What chance gives (chance.found_by_chance), begun now on another core: it depends on no later step."""
     pool = ThreadPoolExecutor(1)
     found = pool.submit(found_by_chance, graph, evidence, settings)

@@ -19,6 +19,7 @@ from hydragraph.chance import Chance, cores_by_chance
 from hydragraph.communities import CORE_NET
 from hydragraph.constraints import coded_pairs
 from hydragraph.engines.engine import Conclude, Job, Tied, Timing
+from hydragraph.engines.spark.frames import schema_of
 from hydragraph.engines.spark.places import files_in, is_uri, open_place, put_case
 from hydragraph.engines.spark.rewiring import REWIRED, SUFFIX, WIRED
 from hydragraph.engines.spark.stages import (
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
     from hydragraph.engines.spark.stages import Stages
 
-_TYPES = {"long": pl.Int64(), "double": pl.Float64(), "string": pl.String()}
 READ = (
     *("accounts", "identifiers", "links", "requests", "limits", "rejects", "weights", "several", "gaps", "classes"),
     *("ties", "pieces", f"ties{SUFFIX}", f"pieces{SUFFIX}", "wired_links", "wired"),
@@ -226,7 +226,7 @@ def _read(place: str, files: Sequence[int], schema: str, order: Sequence[str]) -
     from pyarrow.parquet import ParquetFile
 
     system, _ = open_place(place)
-    types = {name: _TYPES[of] for name, of in (field.split() for field in schema.split(","))}
+    types = schema_of(schema)
     parts = [pl.DataFrame(schema=types)]
     if files_of(place) != list(files):
         raise EngineFailed(

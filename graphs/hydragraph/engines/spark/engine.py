@@ -14,13 +14,13 @@ from hydragraph import __version__
 from hydragraph.decisions import read_decisions
 from hydragraph.engines.engine import Conclude, Job, Timing
 from hydragraph.engines.spark.concluding import READ, Small, conclude_on_executor
-from hydragraph.engines.spark.heeding import foreseen_on_spark, kinds_of, set_aside_on_spark
+from hydragraph.engines.spark.heeding import foreseen_on_spark, set_aside_on_spark
 from hydragraph.engines.spark.pieces import pieces_on_spark
 from hydragraph.engines.spark.places import is_uri, open_place, remove, stamps_in
 from hydragraph.engines.spark.reading import read_tables
 from hydragraph.engines.spark.rewiring import rewire_on_spark
 from hydragraph.engines.spark.session import open_session, saying_what_failed
-from hydragraph.engines.spark.stages import Stages
+from hydragraph.engines.spark.stages import IDENTIFIERS, Stages, kinds_in
 from hydragraph.engines.spark.tying import tie_on_spark
 from hydragraph.engines.spark.weighing import weigh_on_spark
 from hydragraph.errors import InputRefused, NotWritable
@@ -65,7 +65,7 @@ class Spark:
             read = read_tables(stages, places, job.mapping, job.settings)
             stages, left = set_aside_on_spark(stages, job.known.allowed, job.settings)
             stages, confirmed, cleared = foreseen_on_spark(stages, job.before)
-            kinds = kinds_of(stages) if left else read.kinds
+            kinds = kinds_in(stages.read("identifiers", IDENTIFIERS)) if left else read.kinds
         with _step(timing, "evidence"):
             prior = weigh_on_spark(stages, kinds, job.settings)
         with _step(timing, "ties"):

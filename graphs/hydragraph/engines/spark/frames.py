@@ -16,7 +16,7 @@ AT_ONCE = 250_000
 _SENT = 50_000
 """Rows of a batch that goes back, at most."""
 
-_ARROW = {"long": pl.Int64(), "string": pl.String()}
+_TYPES = {"long": pl.Int64(), "double": pl.Float64(), "string": pl.String()}
 
 
 def frames(batches: Iterator[pa.RecordBatch], least: int = AT_ONCE) -> Iterator[pl.DataFrame]:
@@ -38,12 +38,12 @@ def frames(batches: Iterator[pa.RecordBatch], least: int = AT_ONCE) -> Iterator[
 
 def schema_of(schema: str) -> pl.Schema:
     """The polars schema of what Spark calls `a long, b string`."""
-    return pl.Schema({name: _ARROW[kind] for name, kind in (field.split() for field in schema.split(","))})
+    return pl.Schema({name: _TYPES[kind] for name, kind in (field.split() for field in schema.split(","))})
 
 
 def sent(schema: str, rows: pl.DataFrame) -> Iterator[pa.RecordBatch]:
-    """Batches of the rows, with the columns of a schema as Spark writes it; those that the rows lack are null. Times become
-    microseconds."""
+    """Batches of the rows, with the columns of a schema as Spark writes it, numbers whole; those that the rows lack are
+    null. Times become microseconds."""
     import pyarrow as pa
 
     wanted = schema_of(schema)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import Case
 from hydragraph.constraints.allowed import allowed_sentences, held_by
-from hydragraph.engines.spark.arrays import column, rows_of
+from hydragraph.engines.spark.arrays import column, names_of, rows_of
 from hydragraph.engines.spark.stages import ACCOUNTS, IDENTIFIERS, LINKS, Stages
 from hydragraph.review import cleared_with, foreseen
 from hydragraph.settings import Settings
@@ -50,11 +50,6 @@ def set_aside_on_spark(stages: Stages, allowed: pl.DataFrame, settings: Settings
         left.make(name, partial(rows.mapInArrow, partial(_without, out=out), schema), schema)
     users = stages.note("allowed_users", lambda: {"users": _users(stages, links, out)})["users"]
     return left, allowed_sentences(len(out), int(users), idle, allowed.height)
-
-
-def kinds_of(stages: Stages) -> list[str]:
-    """The kinds of the identifiers, sorted."""
-    return sorted(row["kind"] for row in stages.read("identifiers", IDENTIFIERS).select("kind").distinct().collect())
 
 
 def _met(batches: Iterator[pa.RecordBatch], allowed: pl.DataFrame, settings: Settings) -> Iterator[pa.RecordBatch]:
@@ -160,8 +155,4 @@ def _but(stages: Stages, links: DataFrame, gone: pa.Table) -> DataFrame:
     from pyspark.sql import functions as f
 
     rows = stages.spark.createDataFrame(gone, "account long, identifier long")
-    return links.join(f.broadcast(rows), ["account", "identifier"], "left_anti").select(*_names(LINKS))
-
-
-def _names(schema: str) -> list[str]:
-    return [field.split()[0] for field in schema.split(",")]
+    return links.join(f.broadcast(rows), ["account", "identifier"], "left_anti").select(*names_of(LINKS))

@@ -20,7 +20,7 @@ from hydragraph.engines.spark.coding import bounds_of, bucket_of, coded, numbers
 from hydragraph.engines.spark.frames import frames, schema_of, sent
 from hydragraph.engines.spark.gathering import GATHERED, gather_units
 from hydragraph.engines.spark.judging import TEXTS, judged
-from hydragraph.engines.spark.stages import ACCOUNTS, IDENTIFIERS, LINKS, SLOTS, Stages
+from hydragraph.engines.spark.stages import ACCOUNTS, IDENTIFIERS, LINKS, REJECTS, SLOTS, Stages, kinds_in
 from hydragraph.engines.spark.surveying import Surveyed, survey_units
 from hydragraph.engines.spark.tasks import saying_why
 from hydragraph.engines.spark.units import find_units
@@ -35,9 +35,6 @@ from hydragraph.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
-
-REJECTS = "table string, file string, row long, column string, reason string"
-"""The rows not read, see schema.OUTPUT; not sorted."""
 
 _FOUND = f"bucket long, {ACCOUNTS.removeprefix('account long, ')}"
 _PARTED = "bucket long, kind string, value string, account_id string, count long, first_seen long, last_seen long"
@@ -109,7 +106,7 @@ def _read(stages: Stages, source: Sequence[str], mapping: str | Path | None, set
     stages.make("rejects", lambda: _part(gathered, "reject").select(*OUTPUT["rejects"].names), REJECTS)
     accounts = _accounts(stages, gathered, settings)
     identifiers = _identifiers(stages, gathered, accounts)
-    kinds = sorted(row["kind"] for row in identifiers.select("kind").distinct().collect())
+    kinds = kinds_in(identifiers)
     _refuse_hidden(accounts, identifiers, kinds)
     for name, part in (("requests", "request"), ("limits", "limit")):
         stages.make(name, partial(_by_slot, _part(gathered, part), accounts), SLOTS)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydragraph.activity import Activity, Bursts
-from hydragraph.engines.spark.arrays import column
+from hydragraph.engines.spark.arrays import column, names_of
 from hydragraph.engines.spark.wholes import arranged, whole_groups
 from hydragraph.runs import changes
 from hydragraph.ties import wide_shares
@@ -72,7 +72,7 @@ def _records(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
                 _lists(number[~slot], at[~slot], len(accounts)),
                 _lists(bits[~slot].astype(np.int32), at[~slot], len(accounts)),
             ],
-            [field.split()[0] for field in RECORDS.split(", ")],
+            names_of(RECORDS),
         )
 
 

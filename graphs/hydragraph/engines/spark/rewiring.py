@@ -9,10 +9,12 @@ import numpy as np
 
 from hydragraph.chance import PAIRS_EACH, shuffled
 from hydragraph.engines.spark.arrays import batches_of, column, frame_of
+from hydragraph.engines.spark.numbering import block_of, number_before
 from hydragraph.engines.spark.pieces import pieces_on_spark
 from hydragraph.engines.spark.stages import LINKS, PIECES, Stages
 from hydragraph.engines.spark.tying import tie_on_spark
 from hydragraph.engines.spark.weighing import DEGREES, weigh_on_spark
+from hydragraph.runs import changes
 from hydragraph.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ REWIRED = "account long, identifier long"
 WIRED = "identifier long, kind long, users long"
 """Of the identifiers in `wired` the users in the whole rewired graph."""
 
-_BLOCKS = 256
 _COUNTED = "kind long, block long, before long"
 _ROWS = 1 << 16
 
@@ -50,9 +51,8 @@ def rewire_on_spark(
     """
     spark = stages.spark
     degrees = stages.read("degrees", DEGREES)
-    placed = stages.make("placed", lambda: _placed(stages, degrees, accounts), PLACED)
-    number = stages.note("links_of_kinds", lambda: _counted(placed, kinds))
-    counts = [int(number[str(k)]) for k in range(len(kinds))]
+    stages.make("placed", lambda: _placed(stages, degrees, accounts), PLACED)
+    counts = _links_of_kinds(degrees, kinds)
     seed = settings.seed
 
     def draw(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -79,36 +79,32 @@ def rewire_on_spark(
         lambda: again.join(used, "identifier", "left_semi").selectExpr("identifier", "kind", "degree as users"),
         WIRED,
     )
-    of_kinds = links.join(again.select("identifier", "kind"), "identifier")
-    rewired = stages.note("rewired_of_kinds", lambda: _counted(of_kinds, kinds))
-    return tuple(int(rewired[str(k)]) for k in range(len(kinds)))
+    return tuple(_links_of_kinds(again, kinds))
 
 
 def _placed(stages: Stages, degrees: DataFrame, accounts: int) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
-    width = max(-(-accounts // _BLOCKS), 1)
     links = stages.read("links", LINKS).select("account", "identifier")
     links = links.join(degrees.select("identifier", "kind", "degree"), "identifier")
-    links = links.withColumn("block", f.col("account") - f.col("account") % width)
+    links = links.withColumn("block", block_of("account", accounts))
     table = links.groupBy("kind", "block").count().toArrow()
     kind, block, number = (column(table, name) for name in ("kind", "block", "count"))
     order = np.lexsort((block, kind))
     kind, block, number = kind[order], block[order], number[order]
-    before = np.cumsum(number) - number
-    _, first, of = np.unique(kind, return_index=True, return_inverse=True)
-    counted = frame_of(stages.spark, _COUNTED, kind, block, before - before[first][of])
+    before = number_before(number, np.cumsum(changes(kind)) - 1)
+    counted = frame_of(stages.spark, _COUNTED, kind, block, before)
     within = Window.partitionBy("kind", "block").orderBy("account", "identifier")
     place = (f.row_number().over(within) - 1 + f.col("before")).cast("long")
     found = links.join(f.broadcast(counted), ["kind", "block"]).withColumn("place", place)
     return found.select("kind", "place", "account", "identifier", "degree")
 
 
-def _counted(links: DataFrame, kinds: Sequence[str]) -> dict[str, int]:
-    """Links by the code of their kind."""
-    found = {row["kind"]: row["count"] for row in links.groupBy("kind").count().collect()}
-    return {str(k): found.get(k, 0) for k in range(len(kinds))}
+def _links_of_kinds(degrees: DataFrame, kinds: Sequence[str]) -> list[int]:
+    """Links of each kind."""
+    found = {row["kind"]: row["sum(degree)"] for row in degrees.groupBy("kind").sum("degree").collect()}
+    return [found.get(k, 0) for k in range(len(kinds))]
 
 
 def _rewired(stages: Stages) -> DataFrame:

@@ -36,7 +36,7 @@ SLOTS = "account long, slot long, requests long, first long"
 """Requests by account and slot, as links.read_links has them; of the stages `requests` and `limits` (answered 429)."""
 
 REJECTS = "table string, file string, row long, column string, reason string"
-"""The rows not read, as schema.OUTPUT["rejects"] has them."""
+"""The rows not read, as schema.OUTPUT["rejects"] has them; in no order."""
 
 WEIGHTS = "identifier long, degree long, logit double, bits double, further double, woven double"
 """Evidence of every identifier (evidence.py). degree: accounts that use it."""
@@ -152,6 +152,11 @@ class Stages:
         system.create_dir(path.rsplit("/", 1)[0], recursive=True)
         with system.open_output_stream(path) as file:
             file.write(json.dumps({"digest": self.digest, **said}).encode())
+
+
+def kinds_in(identifiers: DataFrame) -> list[str]:
+    """The kinds of IDENTIFIERS, sorted."""
+    return sorted(row["kind"] for row in identifiers.select("kind").distinct().collect())
 
 
 def files_of(folder: str) -> list[int]:

@@ -12,10 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hydragraph.engines.spark.arrays import batches_of, column, frame_of, given, rows_of
 from hydragraph.engines.spark.meshing import find_meshes_on_spark
+from hydragraph.engines.spark.numbering import block_of, number_before
 from hydragraph.engines.spark.stages import CLASSES, GAPS, IDENTIFIERS, LINKS, WEIGHTS, Stages
 from hydragraph.evidence import (
     CORROBORATING_ACCOUNTS,
@@ -53,7 +53,6 @@ about; pair: a number within it."""
 DRAWN = "of long, pair long, kind long, identifier long, a long, b long, at_a long, at_b long"
 """The same by their accounts. at_a, at_b: when each used it, if once and at a known time, else null."""
 
-_BLOCKS = 256
 _COUNTED = "kind long, level int, block long, before long, step long"
 _COUNTS = "of long, pairs long, corroborated long, again long"
 _DOUBTFUL = "identifier long, kind long, degree long, block long, number long"
@@ -120,7 +119,6 @@ def _degrees(run: _Run) -> DataFrame:
     from pyspark.sql import functions as f
 
     identifiers = run.stages.read("identifiers", IDENTIFIERS)
-    width = max(-(-identifiers.count() // _BLOCKS), 1)
     users = run.users().groupBy("identifier").agg(f.count("*").alias("users"))
     kind = f.array_position(f.array(*(f.lit(k) for k in run.kinds)).cast("array<string>"), f.col("kind")) - 1
     degree = f.coalesce("users", f.lit(0).cast("long"))
@@ -131,7 +129,7 @@ def _degrees(run: _Run) -> DataFrame:
         f.col("known").isNotNull().alias("known"),
         # binary digits: the whole part of log2
         (f.length(f.bin(f.greatest(degree, f.lit(1).cast("long")))) - 1).cast("int").alias("level"),
-        (f.col("identifier") - f.col("identifier") % width).alias("block"),
+        block_of("identifier", identifiers.count()).alias("block"),
     )
 
 
@@ -150,7 +148,7 @@ def _class_draws(run: _Run, degrees: DataFrame) -> DataFrame:
     kind, level, block, number = (x[order] for x in (kind, level, block, number))
     of = np.cumsum(changes(kind, level)) - 1
     members = np.bincount(of, number).astype(np.int64)
-    before = _before(number, of, members)
+    before = number_before(number, of)
     step = np.array([sample_step(m) for m in members.tolist()], np.int64)[of]
     counted = frame_of(run.stages.spark, _COUNTED, kind, level, block, before, step)
     within = Window.partitionBy("kind", "level", "block").orderBy("identifier")
@@ -164,12 +162,6 @@ def _class_draws(run: _Run, degrees: DataFrame) -> DataFrame:
     seed = run.settings.seed
     # without annotations, which PySpark would try to resolve
     return sampled.groupBy("kind", "level").applyInArrow(lambda rows: _drawn_of_class(rows, seed), DRAWS)
-
-
-def _before(number: NDArray[np.int64], of: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many come before those numbered here, of the same `of`; total: of each. Sorted by `of`."""
-    before: NDArray[np.int64] = np.cumsum(number) - number - (np.cumsum(total) - total)[of]
-    return before
 
 
 def _drawn_of_class(rows: pa.Table, seed: int) -> pa.Table:
