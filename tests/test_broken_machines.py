@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import polars as pl
@@ -24,7 +23,7 @@ import hydragraph as hg
 from broken import every_change, moments, run
 from case_contract import breaks
 from hydragraph.pipeline import analyze
-from hydragraph.unfinished import FULL, Temporary, alone, not_writable
+from hydragraph.unfinished import FULL, alone, not_writable
 from hydragraph_cli.main import cli
 
 pytestmark = [
@@ -33,8 +32,6 @@ pytestmark = [
 ]
 
 KILLS_BY_TIME = 16
-
-TraceFunction = Callable[[FrameType, str, Any], Any]
 
 
 def source_of_rows(folder: Path, lone: int) -> Path:
@@ -468,70 +465,3 @@ def test_one_process_holds_a_place_once(tmp_path: Path) -> None:
     with alone(tmp_path / "case"), alone(tmp_path / "case-2"), alone(tmp_path / "deep" / "case"):
         assert len(list(tmp_path.iterdir())) == 3
     assert list(tmp_path.iterdir()) == []
-
-
-# --- what is left
-
-
-def test_a_temporary_folder_stays_while_others_clear_up_at_any_moment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    others = [0]
-
-    def clear(frame: FrameType, event: str, _: object) -> TraceFunction | None:
-        if frame.f_code is not Temporary.__init__.__code__:
-            return None
-        if event == "line":
-            others[0] += 1
-            sys.settrace(None)
-            Temporary().close()
-            sys.settrace(clear)
-        return clear
-
-    sys.settrace(clear)
-    try:
-        held = Temporary()
-    finally:
-        sys.settrace(None)
-    assert others[0] > 5
-    Temporary().close()
-    assert held.path.is_dir()
-    held.close()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_where_nothing_can_be_locked_no_temporary_folder_is_taken_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_locks(*_: object) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("fcntl.flock", no_locks)
-    held = Temporary()
-    Temporary().close()
-    assert list(tmp_path.iterdir()) == [held.path]
-
-
-def test_temporary_folders_in_use_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    first, second = Temporary(), Temporary()
-    assert first.path.is_dir()
-    assert first.path != second.path
-    (tmp_path / "hydragraph-of-somebody").mkdir()
-    (tmp_path / "hydragraph-of-somebody" / "file").touch()
-    (tmp_path / "hydragraph-link").symlink_to(first.path)
-    lost, without = tmp_path / "hydragraph-lost0000", tmp_path / "hydragraph-lost0001"
-    for folder in (lost, without):
-        folder.mkdir()
-        (folder / "rows.parquet").touch()
-    (lost / ".lock").touch()
-    os.utime(without, (0, 0))
-    third = Temporary()
-    assert not lost.exists()
-    assert not without.exists()
-    for one in (first, second, third):
-        one.close()
-        one.close()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["hydragraph-link", "hydragraph-of-somebody"]

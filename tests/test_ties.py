@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
 from hydragraph.ties import (
+    Looked,
     Uses,
     Worth,
     breadth,
@@ -69,18 +72,19 @@ def test_the_worth_of_a_pair_does_not_depend_on_the_order_of_its_entries() -> No
     further, flags = rng.integers(-2000, 3000, 300), rng.integers(0, 16, 300).astype(np.uint8)
     supporting = np.array([False, True, False])
     order = np.lexsort((rng.random(300), key))
-    first = look(key, kind, identifier, best, further, flags, supporting, PRIOR)
-    other = look(key, *(x[order] for x in (kind, identifier, best, further, flags)), supporting, PRIOR)
-    assert len(first.key)
-    for name in ("key", "telling", "around", "shared", "kinds"):
-        assert getattr(first, name).tolist() == getattr(other, name).tolist()
+    first = look(key, kind, identifier, best, further, flags, supporting, PRIOR, 8)
+    other = look(key, *(x[order] for x in (kind, identifier, best, further, flags)), supporting, PRIOR, 8)
+    assert len(first.a)
+    assert set(zip(first.a.tolist(), first.b.tolist(), strict=True)) <= {divmod(k, 8) for k in key.tolist()}
+    for field in fields(Looked):
+        assert getattr(first, field.name).tolist() == getattr(other, field.name).tolist()
 
 
 def test_a_pair_on_one_identifier_is_kept_if_that_comes_near_alone() -> None:
     key = np.array([1, 2, 2, 3])
     assert worth_keeping(key, np.array([0, 0, 0, 8], np.uint8)).tolist() == [False, True, True, True]
     none = np.zeros(0, np.int64)
-    assert not len(look(none, none, none, none, none, np.zeros(0, np.uint8), np.zeros(0, bool), PRIOR).key)
+    assert not len(look(none, none, none, none, none, np.zeros(0, np.uint8), np.zeros(0, bool), PRIOR, 0).a)
 
 
 def test_the_budget_takes_the_worthiest_and_equals_together() -> None:
