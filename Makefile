@@ -12,7 +12,7 @@ PIP := $(call INSTALL,constraints.txt,$(VENV))
 ENGINE_TESTS := pytest hypothesis
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-sail test-spark test-spark-all test-cluster quick lint docs fuzz sbom bench-quality bench-smearing bench-scale clean bench
+.PHONY: help venv demo test test-sail test-spark test-spark-all test-connect test-cluster quick lint docs fuzz sbom bench-quality bench-smearing bench-scale clean bench
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -24,7 +24,7 @@ demo: $(VENV)/.run  ## environment, a small made-up world, its analysis and the 
 
 test: lint  ## environment and everything CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
-	@$(MAKE) --no-print-directory test-sail test-spark
+	@$(MAKE) --no-print-directory --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) test-sail test-spark
 
 test-sail: $(VENV)/.sail  ## tests of the Spark engine on Sail, in an environment of its own
 	HYDRAGRAPH_SPARK=sail $(VENV)/sail/bin/python -m pytest tests/engines
@@ -34,6 +34,9 @@ test-spark: $(BIN)/python  ## the essential tests of the Spark engine on PySpark
 
 test-spark-all: $(BIN)/python  ## all of them on PySpark; a quarter of an hour
 	@$(WITH_JAVA) HYDRAGRAPH_SPARK='local[2]' $(VENV)/spark/bin/python -m pytest tests/engines
+
+test-connect: $(BIN)/python  ## the essential ones on Spark's own Connect server; needs Java 17
+	@$(WITH_JAVA) HYDRAGRAPH_SPARK=connect $(VENV)/spark/bin/python -m pytest tests/engines -m essential
 
 test-cluster: $(BIN)/python  ## the Spark engine on a cluster of three processes, one of which is killed; needs Java 17
 	@$(WITH_JAVA) HYDRAGRAPH_SPARK=cluster $(VENV)/spark/bin/python -m pytest tests/engines/test_spark_cluster.py

@@ -47,8 +47,8 @@ _GIB = 2**30
 class Ran:
     """One analysis. seconds: from start to end; stages: seconds of each. driver, executors: largest resident bytes of the
     process with its Java machine, and of all executors and their Python workers together; last: the same while the last task
-    ran. shuffled: bytes written for shuffles, where Spark's event log tells. same: whether the case equals
-    the embedded engine's, None: not looked at."""
+    ran. shuffled: bytes written for shuffles, where Spark's event log tells. same: whether the case equals the embedded
+    engine's, None: not looked at."""
 
     accounts: int
     events: int

@@ -1,7 +1,7 @@
 """A Spark session for the tests of the Spark engine.
 
 HYDRAGRAPH_SPARK says what it runs on: a Spark Connect address (sc://localhost:15002), a master (local[2]), or the word
-sail for a Sail server that is started for these tests. Where PySpark is not installed no test is collected.
+sail or connect for a Sail server, or Spark's own Connect server, that is started for these tests. Where PySpark is not installed no test is collected.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ def spark() -> Iterator[SparkSession]:
     with ExitStack() as stack:
         if RUNS_ON == "sail" or RUNS_ON.startswith("sc://"):
             session = open_session(remote=stack.enter_context(servers.sail()) if RUNS_ON == "sail" else RUNS_ON)
+        elif (home := servers.java_home()) is None:
+            pytest.skip(servers.NO_JAVA)
+        elif RUNS_ON == "connect":
+            session = open_session(remote=stack.enter_context(servers.connect(home)))
         else:
-            home = servers.java_home()
-            if home is None:
-                pytest.skip(servers.NO_JAVA)
             os.environ |= servers.quiet(home)
             session = open_session(master=RUNS_ON)
         session.conf.set("spark.sql.shuffle.partitions", "4")

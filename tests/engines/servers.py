@@ -1,4 +1,5 @@
-"""What the tests of the Spark engine run on, this machine only: a Java for PySpark, a Sail server, a cluster of processes.
+"""What the tests of the Spark engine run on, this machine only: a Java for PySpark, a Sail server, Spark's own Connect
+server, a cluster of processes.
 
 Run as a program it says why PySpark cannot run here, and nothing if it can.
 """
@@ -98,6 +99,33 @@ def sail() -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+@contextmanager
+def connect(java: Path) -> Iterator[str]:
+    """The address of a running server of Spark Connect, Spark's own, with two cores. java: its home."""
+    import pyspark
+
+    port = free_port()
+    settings = (*_SMALL, "spark.driver.bindAddress=127.0.0.1", f"spark.connect.grpc.binding.port={port}")
+    said = [word for one in (*settings, "spark.connect.grpc.binding.address=127.0.0.1") for word in ("--conf", one)]
+    with tempfile.TemporaryDirectory(prefix="hydragraph-connect-") as home, (Path(home) / "log").open("w") as log:
+        server = subprocess.Popen(
+            [
+                Path(pyspark.__file__).parent / "bin" / "spark-submit",
+                *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--master", "local[2]", *said),
+            ],
+            cwd=home,
+            env=os.environ | {"JAVA_HOME": str(java), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            answers(port, server)
+            yield f"sc://localhost:{port}"
+        finally:
+            ended(server)
 
 
 @dataclass(frozen=True)
