@@ -94,17 +94,15 @@ def on_cluster(memory: str) -> Iterator[tuple[list[str], dict[str, str], Callabl
             found.add(name, memory)
         logs = found.home / "events"
         logs.mkdir()
-        given = servers.quiet(java)
-        options = {
-            "spark.eventLog.enabled": "true",
-            "spark.eventLog.compress": "false",
-            "spark.eventLog.dir": logs.as_uri(),
-            "spark.executor.memory": memory,
-            "spark.sql.shuffle.partitions": "16",
-        }
-        conf = " ".join(f"--conf {name}={value}" for name, value in options.items())
-        given["PYSPARK_SUBMIT_ARGS"] = f"{conf} {given['PYSPARK_SUBMIT_ARGS']}"
-        given["PYSPARK_PYTHON"] = sys.executable
+        options = (
+            "spark.ui.enabled=false",
+            "spark.eventLog.enabled=true",
+            "spark.eventLog.compress=false",
+            f"spark.eventLog.dir={logs.as_uri()}",
+            f"spark.executor.memory={memory}",
+            "spark.sql.shuffle.partitions=16",
+        )
+        given = servers.quiet(java, *options)
         yield ["--master", found.address], given, lambda: [w.pid for w in found.workers.values()], logs
 
 

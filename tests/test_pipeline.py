@@ -295,6 +295,20 @@ def test_a_taken_place_is_refused_before_anything_is_read(tmp_path: Path) -> Non
     assert list(below(tmp_path)) == ["out/photo.jpg"]
 
 
+@pytest.mark.parametrize("inside", ["", "exports", "exports/links.csv"])
+def test_an_output_that_holds_the_source_is_refused(tmp_path: Path, inside: str) -> None:
+    out = analyze(source_of(tmp_path / "source", **GOOD), tmp_path / "case").path
+    source_of(out / "exports", links="account_id,kind,value\na,device,x\nb,device,x")
+    before = below(tmp_path)
+
+    for place in (out, out.as_uri()):
+        source = out / inside if isinstance(place, Path) else f"{place}/{inside}".rstrip("/")
+        engine = None if isinstance(place, Path) else hg.Spark()
+        with pytest.raises(hg.CaseExists, match="is the source, or holds it"):
+            analyze(source, place, force=True, engine=engine)
+    assert below(tmp_path) == before
+
+
 def test_a_report_that_fails_leaves_the_old_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = source_of(tmp_path / "source", **GOOD)
     analyze(source, tmp_path / "case")

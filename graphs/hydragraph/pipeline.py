@@ -24,7 +24,7 @@ from hydragraph.constraints import (
 from hydragraph.decisions import add_decisions, read_decisions
 from hydragraph.engines import Embedded, Engine, Job, Progress, Tied, Timing
 from hydragraph.engines.spark.places import fetch_case, is_uri, refuse_to_replace_there
-from hydragraph.errors import InputRefused, NotACase
+from hydragraph.errors import CaseExists, InputRefused, NotACase
 from hydragraph.evidence import Evidence
 from hydragraph.groups import find_groups
 from hydragraph.hiding import refuse_another_key
@@ -60,19 +60,20 @@ def analyze(
 ) -> Case:
     """Read a source, find clusters of coordinated accounts, assess them and write the case folder `out`.
 
-    source: a folder, a file or several files, as in docs/preparing-data.md. mapping: a TOML file that gives other
-    tables and columns their meaning. settings: every knob, default Settings(). previous: an earlier case, which `out` may
-    be; its cluster ids and what people decided are carried over, and the ledger says what became of each cluster.
-    constraints: pairs of accounts that must, or must not, be in one cluster; allow: identifiers that count as no evidence
-    (docs/constraints.md); a table not given is that of `previous`. pseudonymise: a key file, or env:NAME; pseudonyms take
-    the place of account ids and identifiers once these are read (docs/security.md), and nothing else changes. force:
-    replace an existing case; one with decisions only if `previous` brings them along, and one with constraints only if
-    these are brought along or given anew. progress: called with the name of each stage as it starts. engine: where the
-    heavy steps run (engines/), None: in this process.
+    source: a folder, a file or several files, as in docs/preparing-data.md. mapping: a TOML file that gives other tables
+    and columns their meaning. settings: every knob, default Settings(). previous: an earlier case, which `out` may be;
+    its cluster ids and what people decided are carried over, and the ledger says what became of each cluster.
+    constraints: pairs of accounts that must, or must not, be in one cluster; allow: identifiers that count as no
+    evidence (docs/constraints.md); a table not given is that of `previous`. pseudonymise: a key file, or env:NAME;
+    pseudonyms take the place of account ids and identifiers once these are read (docs/security.md), and nothing else
+    changes. force: replace an existing case, never what holds the source; one with decisions only if `previous` brings
+    them along, and one with constraints only if these are brought along or given anew. progress: called with the name of
+    each stage as it starts. engine: where the heavy steps run (engines/), None: in this process.
 
     Returns the written case. Raises InputRefused when the source cannot be used, CaseExists when `out` is taken,
-    BeingWritten when another run writes it, and NotWritable when there is no room; nothing is written then. The same
-    input in any row order, file split or format gives the same tables.
+    BeingWritten when another run writes it (not where `out` is a URI: nobody holds a place in a store), and NotWritable
+    when there is no room; nothing is written then. The same input in any row order, file split or format gives the same
+    tables.
     """
     settings, engine = settings or Settings(), engine or Embedded()
     there = is_uri(out)
@@ -80,6 +81,7 @@ def analyze(
         raise InputRefused(
             "an output outside this machine's folders is written by the Spark engine only; name a folder"
         )
+    _refuse_source_inside(source, out)
     with nullcontext() if there else alone(Path(out)):
         if there:
             refuse_to_replace_there(str(out), force=force)
@@ -165,6 +167,18 @@ def conclude(job: Job, tie: Callable[[], Tied], timing: Timing) -> None:
             write_report(case, case.path / REPORT)
 
     write_case(job.out, tables, manifest, force=job.force, finish=finish)
+
+
+def _refuse_source_inside(source: str | Path | Sequence[str | Path], out: str | Path) -> None:
+    """Raise CaseExists where the output, which may be replaced, is or holds a source."""
+    given = [source] if isinstance(source, (str, Path)) else source
+    if is_uri(out):
+        inside = any(f"{place}/".startswith(f"{str(out).rstrip('/')}/") for place in map(str, given))
+    else:
+        place = Path(out).resolve()
+        inside = any(place in (path, *path.parents) for path in (Path(p).resolve() for p in given if not is_uri(p)))
+    if inside:
+        raise CaseExists("the output is the source, or holds it; choose another place")
 
 
 def _before(previous: str | Path) -> Case:

@@ -1,7 +1,8 @@
 """A Spark session for the tests of the Spark engine.
 
 HYDRAGRAPH_SPARK says what it runs on: a Spark Connect address (sc://localhost:15002), a master (local[2]), or the word
-sail or connect for a Sail server, or Spark's own Connect server, that is started for these tests. Where PySpark is not installed no test is collected.
+sail or connect for a Sail server, or Spark's own Connect server, that is started for these tests. Where PySpark is not
+installed no test is collected.
 """
 
 from __future__ import annotations

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 import hydragraph as hg
+from hydragraph.engines.spark.concluding import conclude_on_executor
 from hydragraph.engines.spark.stages import Stages
 from hydragraph.schema import OUTPUT
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 ACCOUNTS = int(os.environ.get("HYDRAGRAPH_ACCOUNTS", "4000"))
-SAID = ("version", "settings", "seed", "inputs", "rows", "previous", "constraints", "work", "calibration", "pseudonyms")
+SAID = (
+    "version", "settings", "seed", "inputs", "rows", "previous", "constraints", "notes", "work", "calibration", "pseudonyms",
+)  # fmt: skip
 """What the manifests of both engines say alike; times and memory differ."""
 
 
@@ -43,7 +47,6 @@ def assert_same(spark: hg.Case, embedded: hg.Case) -> None:
         assert_frame_equal(spark.table(name), embedded.table(name))
     for name in SAID:
         assert spark.manifest[name] == embedded.manifest[name], name
-    assert sorted(spark.manifest["notes"]) == sorted(embedded.manifest["notes"])
     assert (spark.path / "report.html").read_bytes() == (embedded.path / "report.html").read_bytes()
 
 
@@ -97,6 +100,35 @@ def test_a_run_goes_on_where_it_was(
 
 def _stops(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stage", ["links", "weights", "looked", "shuffled"])
+def test_a_run_that_was_killed_in_the_middle_goes_on_there(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    engine, build = hg.Spark(stages=tmp_path / "stages", keep=True), Stages.build
+    made: list[list[str]] = [[], []]
+
+    def until(self: Stages, name: str, *given: Any) -> None:
+        if name == stage:
+            raise KeyboardInterrupt
+        build(self, name, *given)
+        made[0].append(name)
+
+    def now(self: Stages, name: str, *given: Any) -> None:
+        build(self, name, *given)
+        made[1].append(name)
+
+    monkeypatch.setattr("hydragraph.engines.spark.stages.Stages.build", until)
+    with pytest.raises(KeyboardInterrupt):
+        hg.analyze(FIXTURES / "small", tmp_path / "case", engine=engine)
+    monkeypatch.setattr("hydragraph.engines.spark.stages.Stages.build", now)
+    case = hg.analyze(FIXTURES / "small", tmp_path / "case", engine=engine)
+
+    assert_same(case, hg.analyze(FIXTURES / "small", tmp_path / "embedded"))
+    assert made[0]
+    assert made[1][0] == stage
+    assert not set(made[0]) & set(made[1])
 
 
 def test_a_changed_source_is_read_anew(spark: SparkSession, tmp_path: Path) -> None:
@@ -186,12 +218,21 @@ def test_pseudonyms_are_refused_before_anything_is_done(spark: SparkSession, wor
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
-def test_a_sentence_of_the_last_task_arrives(spark: SparkSession, tmp_path: Path) -> None:
-    source = tmp_path / "links.csv"
-    source.write_text("account_id,kind,value\na,device,\n")
+def test_a_sentence_of_the_last_task_arrives(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hg.analyze(FIXTURES / "small", tmp_path / "before")
 
-    with pytest.raises(hg.InputRefused, match="links"):
-        hg.analyze(source, tmp_path / "case", engine=hg.Spark())
+    def gone(*given: Any) -> None:
+        shutil.rmtree(before.path)
+        conclude_on_executor(*given)
+
+    monkeypatch.setattr("hydragraph.engines.spark.engine.conclude_on_executor", gone)
+    with pytest.raises(hg.NotACase) as embedded:
+        hg.open_case(tmp_path / "nowhere")
+    with pytest.raises(hg.NotACase) as raised:
+        hg.analyze(FIXTURES / "small", tmp_path / "case", previous=before, engine=hg.Spark())
+    assert str(raised.value) == str(embedded.value).replace("nowhere", "before")
     assert not (tmp_path / "case").exists()
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     os.environ.get("HYDRAGRAPH_SPARK") != "cluster", reason="make test-cluster runs it, and starts the cluster"
 )
 
-AFTER = ("prior", "weights", "rewired_of_kinds")
+AFTER = ("prior", "weights", "wired")
 """The stages after which a worker is killed: in the weighing, in the tying, and in the last task, which concludes."""
 
 SETTINGS = (

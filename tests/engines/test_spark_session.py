@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import servers
 
-from hydragraph.engines.spark.session import _refuse_out_of_reach, open_session
+from hydragraph.engines.spark.session import _refuse_out_of_reach, open_session, session_for
 from hydragraph.errors import EngineFailed, InputRefused
 
 if TYPE_CHECKING:
@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.essential
-def test_a_session_has_what_the_steps_need(spark: SparkSession) -> None:
-    assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
-    assert spark.conf.get("spark.sql.adaptive.coalescePartitions.enabled") == "false"
+def test_a_session_has_its_own_settings_again_when_an_analysis_is_done(spark: SparkSession) -> None:
+    name = "spark.sql.adaptive.coalescePartitions.enabled"
+    for own in ("true", "false"):
+        spark.conf.set(name, own)
+        with session_for() as session:
+            assert session.conf.get(name) == "false"
+        assert spark.conf.get(name) == own
+
+    with pytest.raises(KeyError), session_for():
+        raise KeyError
+    assert spark.conf.get(name) == "false"
+    spark.conf.unset(name)
 
 
 @pytest.mark.essential

@@ -76,12 +76,12 @@ def command(
             source, out, mapping=mapping, settings=settings, previous=previous, constraints=constraints, allow=allow,
             pseudonymise=pseudonymise, force=force, progress=progress, engine=engine,
         )  # fmt: skip
-    print_leads(case, talk)
+    print_leads(case, talk, out if isinstance(out, str) else None)
 
 
-def print_leads(case: hg.Case, talk: Talk) -> None:
+def print_leads(case: hg.Case, talk: Talk, store: str | None = None) -> None:
     """The strongest leads to stdout; to stderr what was read, and where to look next. With --quiet nothing at all: the
-    case is what was asked for."""
+    case is what was asked for. store: where the case is, if that is no folder of this machine."""
     from hydragraph.case import LEADS, REPORT
 
     if not talk.level:
@@ -90,14 +90,17 @@ def print_leads(case: hg.Case, talk: Talk) -> None:
     for note in case.manifest.get("notes", ()):
         talk.say(str(note))
     if rejected := case.height("rejects"):
-        talk.say(f"{counted(rejected, 'row')} could not be read; {case.path / 'rejects.parquet'} says why")
+        talk.say(f"{counted(rejected, 'row')} could not be read; {store or case.path}/rejects.parquet says why")
     leads, more = case.leads(FIRST), sum(case.tally[name] for name in LEADS) - FIRST
     if leads.is_empty():
         print_text("No leads: no cluster is coordinated or in need of review.")
     else:
         print_text(cluster_table(leads))
-        if more > 0:
-            talk.say(f"{more:,} more leads: hydragraph clusters {shlex.quote(str(case.path))}")
-        talk.say(f"look closer: hydragraph show {shlex.quote(str(case.path))} {leads['cluster_id'][0]}")
-    if (case.path / REPORT).is_file():
+        if store is None:
+            if more > 0:
+                talk.say(f"{more:,} more leads: hydragraph clusters {shlex.quote(str(case.path))}")
+            talk.say(f"look closer: hydragraph show {shlex.quote(str(case.path))} {leads['cluster_id'][0]}")
+    if store is not None:
+        talk.say(f"case: {store}; copy it to a disk to look closer, with hydragraph clusters, show and report")
+    elif (case.path / REPORT).is_file():
         talk.say(f"report: {case.path / REPORT}")

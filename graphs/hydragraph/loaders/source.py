@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import polars as pl
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hydragraph.loaders.mapping import Entry
 
 _LONGEST_NAME = 64
+_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -251,10 +252,18 @@ def digest_of(file: File) -> tuple[int, str]:
     """The size of a file in bytes, and 'sha256:' with 64 hexadecimal digits."""
     try:
         with file.path.open("rb") as raw:
-            digest = hashlib.file_digest(raw, "sha256").hexdigest()
-            return raw.tell(), f"sha256:{digest}"
+            return digest_of_bytes(raw)
     except OSError as error:
         raise InputRefused(f"{file.name}: cannot be opened ({error.strerror})") from None
+
+
+def digest_of_bytes(raw: IO[bytes]) -> tuple[int, str]:
+    """The same of what an open file has to read."""
+    digest, size = hashlib.sha256(), 0
+    while part := raw.read(_AT_ONCE):
+        digest.update(part)
+        size += len(part)
+    return size, f"sha256:{digest.hexdigest()}"
 
 
 def no_source() -> InputRefused:

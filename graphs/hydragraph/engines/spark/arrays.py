@@ -40,7 +40,7 @@ def rows_of(schema: str, *columns: Any) -> pa.Table:
     return pa.table(dict(zip(names_of(schema), columns, strict=True)))
 
 
-def batches_of(schema: str, *columns: NDArray[Any]) -> Iterator[pa.RecordBatch]:
+def batches_of(schema: str, *columns: Any) -> Iterator[pa.RecordBatch]:
     """The same, as batches; none without a row."""
     yield from rows_of(schema, *columns).to_batches()
 

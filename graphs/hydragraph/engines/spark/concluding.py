@@ -16,11 +16,11 @@ from hydragraph.activity import read_activity
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import open_case
 from hydragraph.chance import Chance, cores_by_chance
-from hydragraph.communities import CORE_NET
 from hydragraph.constraints import coded_pairs
 from hydragraph.engines.engine import Conclude, Job, Tied, Timing
 from hydragraph.engines.spark.frames import schema_of
-from hydragraph.engines.spark.places import files_in, is_uri, open_place, put_case
+from hydragraph.engines.spark.places import is_uri, open_place, put_case
+from hydragraph.engines.spark.probing import UNSEEN
 from hydragraph.engines.spark.rewiring import REWIRED, SUFFIX, WIRED
 from hydragraph.engines.spark.stages import (
     ACCOUNTS,
@@ -35,6 +35,7 @@ from hydragraph.engines.spark.stages import (
     TIES,
     WEIGHTS,
     files_of,
+    parquet_in,
 )
 from hydragraph.engines.spark.tasks import discreetly
 from hydragraph.errors import EngineFailed, HydragraphError
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
 READ = (
     *("accounts", "identifiers", "links", "requests", "limits", "rejects", "weights", "several", "gaps", "classes"),
-    *("ties", "pieces", f"ties{SUFFIX}", f"pieces{SUFFIX}", "wired_links", "wired"),
+    *("ties", "pieces", f"pieces{SUFFIX}", "wired_ties", "wired_links", "wired"),
 )
 """The stages that are read here."""
 
@@ -179,7 +180,7 @@ def _chance(stage: Callable[..., pl.DataFrame], kinds: Sequence[str], small: Sma
     """What chance gives, from the accounts of the rewired graph that are in a piece; no other can be in a core."""
     links, users = stage("wired_links", REWIRED, "account", "identifier"), stage("wired", WIRED, "identifier")
     pieces = stage(f"pieces{SUFFIX}", PIECES, "account")
-    found = stage(f"ties{SUFFIX}", TIES, "a", "b").filter(pl.col("net") >= CORE_NET)
+    found = stage("wired_ties", TIES, "a", "b")
     names, used = pieces["account"].to_numpy(), users["identifier"].to_numpy()
 
     def place(among: NDArray[np.int64], name: str, rows: pl.DataFrame) -> pl.Series:
@@ -199,13 +200,10 @@ def _chance(stage: Callable[..., pl.DataFrame], kinds: Sequence[str], small: Sma
         users["users"].to_numpy() - here,
         np.array([small.rewired[k] for k in present], np.int64),
     )
-    inside = found.filter(
-        pl.col("a").is_in(pieces["account"].implode()) & pl.col("b").is_in(pieces["account"].implode())
+    between = found.with_columns(place(names, "a", found), place(names, "b", found)).cast(
+        {"a": pl.Int64, "b": pl.Int64}
     )
-    ties = _ties(
-        inside.with_columns(place(names, "a", inside), place(names, "b", inside)).cast({"a": pl.Int64, "b": pl.Int64}),
-        0,
-    )
+    ties = _ties(between, 0)
     return cores_by_chance(graph, ties, small.prior, pieces["piece"].to_numpy())
 
 
@@ -229,12 +227,9 @@ def _read(place: str, files: Sequence[int], schema: str, order: Sequence[str]) -
     types = schema_of(schema)
     parts = [pl.DataFrame(schema=types)]
     if files_of(place) != list(files):
-        raise EngineFailed(
-            "Spark: an executor does not find all that the steps wrote; name a folder that all reach with --stages"
-        )
-    for path, _, _ in files_in(place):
-        if path.endswith(".parquet"):
-            with system.open_input_file(path) as file:
-                rows = pl.DataFrame(pl.from_arrow(ParquetFile(file).read(columns=list(types))))
-            parts.append(rows.select(pl.col(name).cast(of) for name, of in types.items()))
+        raise EngineFailed(UNSEEN)
+    for path, _ in parquet_in(place):
+        with system.open_input_file(path) as file:
+            rows = pl.DataFrame(pl.from_arrow(ParquetFile(file).read(columns=list(types))))
+        parts.append(rows.select(pl.col(name).cast(of) for name, of in types.items()))
     return pl.concat(parts).sort(order)

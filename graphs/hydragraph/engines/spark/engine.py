@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from hydragraph.engines.spark.concluding import READ, Small, conclude_on_executo
 from hydragraph.engines.spark.heeding import foreseen_on_spark, set_aside_on_spark
 from hydragraph.engines.spark.pieces import pieces_on_spark
 from hydragraph.engines.spark.places import is_uri, open_place, remove, stamps_in
+from hydragraph.engines.spark.probing import refuse_cluster_apart
 from hydragraph.engines.spark.reading import read_tables
 from hydragraph.engines.spark.rewiring import rewire_on_spark
-from hydragraph.engines.spark.session import open_session, saying_what_failed
+from hydragraph.engines.spark.session import saying_what_failed, session_for
 from hydragraph.engines.spark.stages import IDENTIFIERS, Stages, kinds_in
 from hydragraph.engines.spark.tying import tie_on_spark
 from hydragraph.engines.spark.weighing import weigh_on_spark
@@ -34,7 +35,7 @@ _OURS = "hydragraph-"
 class Spark:
     """Reading, weighing, tying and the first communities on a Spark cluster, the rest in one task of it.
 
-    master, remote: see `open_session`. stages: folder for what the steps hand on, in a folder of its own there, which
+    master, remote: see session.open_session. stages: folder for what the steps hand on, in a folder of its own there, which
     every executor reaches; None: beside the case, `<case>.stages`. A run that was interrupted goes on where it was, if the
     case, the source, the settings, the version and what is known beforehand are the same. keep: leave the folder there when
     the case is written.
@@ -56,12 +57,21 @@ class Spark:
         digest = _digest(places, job)
         folder = _local(_absolute(f"{job.out}.stages" if self.stages is None else self.stages))
         _refuse_folder(folder, places, job)
-        root = f"{folder}/{_OURS}{digest[:16]}"
-        with _step(timing, "session"):
-            session = open_session(self.master, self.remote)
-            stages = Stages(session, root, digest)
-            stages.prepare()
-        with _step(timing, "read"), self._leaving_nothing(root):
+        own = f"{_OURS}{digest[:16]}"
+        with ExitStack() as stack:
+            with _step(timing, "session"):
+                session = stack.enter_context(session_for(self.master, self.remote))
+                stages = Stages(session, f"{folder}/{own}", digest)
+                stages.prepare()
+                refuse_cluster_apart(stages, _previous(job))
+            with self._leaving_nothing(folder, own):
+                self._carry_out(stages, places, job, conclude, timing)
+        if not self.keep:
+            # in a folder that somebody named, nothing of other runs is touched
+            self._remove(folder, own if self.stages is not None else _OURS)
+
+    def _carry_out(self, stages: Stages, places: Sequence[str], job: Job, conclude: Conclude, timing: Timing) -> None:
+        with _step(timing, "read"):
             read = read_tables(stages, places, job.mapping, job.settings)
             stages, left = set_aside_on_spark(stages, job.known.allowed, job.settings)
             stages, confirmed, cleared = foreseen_on_spark(stages, job.before)
@@ -74,36 +84,40 @@ class Spark:
             pieces_on_spark(stages, read.accounts)
         with _step(timing, "rewired"):
             rewired = rewire_on_spark(stages, kinds, job.settings, prior, read.accounts)
-        before = None if job.before is None else str(job.before.path.resolve())
         small = Small(
             {name: stages.written(name) for name in READ},
             read.source(),
             prior,
             formed,
             rewired,
-            before,
+            _previous(job),
             confirmed,
             [*left, *cleared],
             timing.done,
         )
         with _step(timing, "clusters, groups, signals, case and report, in one task"):
             conclude_on_executor(stages, job, small, conclude)
-        if not self.keep:
-            # in a folder that somebody named, nothing of other runs is touched
-            _remove(root if self.stages is not None else folder)
-        if self.remote is not None:
-            session.stop()
 
     @contextmanager
-    def _leaving_nothing(self, root: str) -> Iterator[None]:
+    def _leaving_nothing(self, folder: str, own: str) -> Iterator[None]:
         """A block that leaves nothing of this run behind when it refuses the source: it may be refused for what it holds."""
         try:
             yield
         except InputRefused:
-            folder, _, own = root.rpartition("/")
             if not self.keep:
-                _remove(root if self.stages is not None else folder, own)
+                self._remove(folder, own)
             raise
+
+    def _remove(self, folder: str, named: str) -> None:
+        try:
+            remove(folder, named, empty=self.stages is None)
+        except FileNotFoundError:
+            pass  # another run took it away meanwhile
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else "its store does not let it go"
+            raise NotWritable(
+                f"the folder of Spark's steps cannot be removed ({why}); it holds raw identifiers: remove it by hand"
+            ) from None
 
 
 @contextmanager
@@ -118,6 +132,10 @@ def _refuse_pseudonyms(job: Job) -> None:
             "the Spark engine keeps raw identifiers in the folders of its steps, so it makes no pseudonyms; use the embedded"
             " engine"
         )
+
+
+def _previous(job: Job) -> str | None:
+    return None if job.before is None else str(job.before.path.resolve())
 
 
 def _places(source: str | Path | Sequence[str | Path]) -> list[str]:
@@ -148,18 +166,6 @@ def _refuse_folder(folder: str, places: Sequence[str], job: Job) -> None:
     inside = [_local(str(place)) for place in (job.out, *places)]
     if any(f"{folder}/".startswith(f"{place}/") for place in inside):
         raise InputRefused("the folder of Spark's steps lies in the source or in the case; name another with --stages")
-
-
-def _remove(folder: str, named: str = _OURS) -> None:
-    try:
-        remove(folder, named)
-    except FileNotFoundError:
-        pass  # another run took it away meanwhile
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else "its store does not let it go"
-        raise NotWritable(
-            f"the folder of Spark's steps cannot be removed ({why}); it holds raw identifiers: remove it by hand"
-        ) from None
 
 
 def _digest(places: Sequence[str], job: Job) -> str:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from hydragraph.bipartite import BipartiteGraph
 from hydragraph.case import Case
 from hydragraph.constraints.allowed import allowed_sentences, held_by
+from hydragraph.decisions import read_decisions
 from hydragraph.engines.spark.arrays import column, names_of, rows_of
+from hydragraph.engines.spark.frames import frames
 from hydragraph.engines.spark.stages import ACCOUNTS, IDENTIFIERS, LINKS, Stages
 from hydragraph.review import cleared_with, foreseen
 from hydragraph.settings import Settings
@@ -31,7 +33,8 @@ def set_aside_on_spark(stages: Stages, allowed: pl.DataFrame, settings: Settings
     """The stages with identifiers and links of which the `allowed` ones are set aside; what constraints.set_aside does, and
     its sentences.
 
-    Brought to the driver are the codes of the identifiers that are allowed.
+    Brought to the driver, and to every task, are the codes of the identifiers that are allowed: few, unless the list allows
+    a good part of all address ranges.
     """
     if allowed.is_empty():
         return stages, []
@@ -54,8 +57,7 @@ def set_aside_on_spark(stages: Stages, allowed: pl.DataFrame, settings: Settings
 
 def _met(batches: Iterator[pa.RecordBatch], allowed: pl.DataFrame, settings: Settings) -> Iterator[pa.RecordBatch]:
     numbered = allowed.with_row_index("given")
-    for batch in batches:
-        rows = pl.DataFrame(pl.from_arrow(batch))
+    for rows in frames(batches):
         for (kind,), of_kind in numbered.group_by("kind", maintain_order=True):
             here = rows.filter(pl.col("kind") == kind)
             if here.is_empty():
@@ -96,7 +98,7 @@ def foreseen_on_spark(stages: Stages, before: Case | None) -> tuple[Stages, list
     Brought to the driver are the links of members of innocent clusters, and of others to what these were cleared with; of an
     identifier that more others use than the clusters had members, no more than are needed to know it.
     """
-    if before is None:
+    if before is None or not read_decisions(before.path):
         return stages, [], []
     members, shared = cleared_with(before)
     part = _part(stages, members, shared)

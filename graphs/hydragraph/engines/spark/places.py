@@ -8,10 +8,11 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from hydragraph.case import MANIFEST, Case, open_case
+from hydragraph.case import MANIFEST, REPORT, Case, open_case
 from hydragraph.constraints.tables import ALLOW_FILE, PAIRS_FILE
 from hydragraph.decisions import FILE as DECISIONS
 from hydragraph.errors import CaseExists, InputRefused, NotWritable
+from hydragraph.schema import INPUT, OUTPUT
 from hydragraph.unfinished import Temporary
 
 if TYPE_CHECKING:
@@ -80,26 +81,39 @@ def stamps_in(place: str) -> list[tuple[str, int, int, int]]:
     return found
 
 
+_OF_CASES = {MANIFEST, REPORT, *(f"{name}.parquet" for name in OUTPUT)}
+_OWN = {f"{name}.parquet" for name in OUTPUT if name not in INPUT}
+
+
 def refuse_to_replace_there(place: str, *, force: bool) -> None:
-    """Raise CaseExists unless nothing is at a place, or a case that may be replaced. What an analyst added to a case there
-    is not carried along, so one that holds decisions or constraints may not."""
-    names = {path.rsplit("/", 1)[-1] for path, _, _ in files_in(place)}
-    if names and MANIFEST not in names:
-        raise CaseExists("the output place holds files and is not a case; choose another one")
+    """Raise CaseExists unless nothing is at a place, or a case that may be replaced, and nothing else. What an analyst added
+    to a case there is not carried along, so one that holds decisions or constraints may not."""
+    names = _names_at(place)
     if names & {DECISIONS, PAIRS_FILE, ALLOW_FILE}:
         raise CaseExists("the case there holds decisions or constraints, which would be lost; choose another place")
+    if names and (MANIFEST not in names or not names & _OWN or not names <= _OF_CASES):
+        raise CaseExists("the output place holds other files than those of a case; choose another one")
     if names and not force:
         raise CaseExists("a case is there already; choose another place or replace it with --force")
+
+
+def _names_at(place: str) -> set[str]:
+    """The paths of all files below a place."""
+    _, path = open_place(place)
+    return {found.removeprefix(path).lstrip("/") for found, _, _ in files_in(place)}
 
 
 def put_case(folder: Path, place: str) -> None:
     """Copy a case to a place; the manifest last, so that its being there says that all the others are.
 
     What is there of an earlier case is removed before, its manifest first: no store renames a folder in one step. Raises
-    NotWritable where that fails; without a manifest what is there is no case.
+    NotWritable where that fails; without a manifest what is there is no case. Raises CaseExists where other files than those
+    of a case have come there meanwhile. Not checked: whether another run writes there, too; nobody holds a place in a store.
     """
     from pyarrow.fs import LocalFileSystem, copy_files
 
+    if not _names_at(place) <= _OF_CASES:
+        raise CaseExists("meanwhile other files than those of a case came to the output place; choose another one")
     system, path = open_place(place)
     here = LocalFileSystem()
     names = sorted(str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file())
@@ -117,27 +131,32 @@ def put_case(folder: Path, place: str) -> None:
 
 
 def fetch_case(place: str) -> Case:
-    """A case at a place, copied to a temporary folder that lives as long as the object."""
+    """A case at a place, copied to a temporary folder that lives as long as the object. Raises NotWritable where that
+    fails."""
     from pyarrow.fs import LocalFileSystem, copy_files
 
     system, path = open_place(place)
     here = Temporary()
-    copy_files(path, str(here.path), source_filesystem=system, destination_filesystem=LocalFileSystem())
+    try:
+        copy_files(path, str(here.path), source_filesystem=system, destination_filesystem=LocalFileSystem())
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else "its store does not give it"
+        raise NotWritable(
+            f"the case is written, and cannot be copied to the temporary files here ({why}): copy it to a disk to look at it"
+        ) from None
     return open_case(here.path, held=here)
 
 
-def remove(place: str, named: str) -> None:
-    """Remove a folder whose name begins with `named`; of another folder those inside that do, and then itself if it is
-    empty."""
+def remove(place: str, named: str, *, empty: bool) -> None:
+    """Remove the folders inside a folder whose names begin with `named`; empty: and then itself if nothing is left in it."""
     from pyarrow.fs import FileSelector, FileType
 
     system, path = open_place(place)
     (found,) = system.get_file_info([path])
     if found.type != FileType.Directory:
         return
-    inside = [found] if found.base_name.startswith(named) else system.get_file_info(FileSelector(path))
-    for info in inside:
+    for info in system.get_file_info(FileSelector(path)):
         if info.type == FileType.Directory and info.base_name.startswith(named):
             system.delete_dir(info.path)
-    if found not in inside and not system.get_file_info(FileSelector(path, allow_not_found=True)):
+    if empty and not system.get_file_info(FileSelector(path, allow_not_found=True)):
         system.delete_dir(path)

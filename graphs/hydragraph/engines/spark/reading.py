@@ -20,10 +20,12 @@ from hydragraph.engines.spark.coding import bounds_of, bucket_of, coded, numbers
 from hydragraph.engines.spark.frames import frames, schema_of, sent
 from hydragraph.engines.spark.gathering import GATHERED, gather_units
 from hydragraph.engines.spark.judging import TEXTS, judged
+from hydragraph.engines.spark.probing import UNSEEN
 from hydragraph.engines.spark.stages import ACCOUNTS, IDENTIFIERS, LINKS, REJECTS, SLOTS, Stages, kinds_in
 from hydragraph.engines.spark.surveying import Surveyed, survey_units
 from hydragraph.engines.spark.tasks import saying_why
 from hydragraph.engines.spark.units import find_units
+from hydragraph.errors import EngineFailed
 from hydragraph.identifiers import IP_RANGE
 from hydragraph.known import known_kinds
 from hydragraph.links import no_account, refuse_too_many_kinds, with_organisations
@@ -48,11 +50,10 @@ _TEXTS = ("account_id", "org_id", "close_reason", "channel")
 
 @dataclass(frozen=True)
 class Read:
-    """What is known of a source once it is read. accounts, identifiers: how many there are; kinds: of the identifiers,
-    sorted; the others as loaders.Source has them."""
+    """What is known of a source once it is read. accounts: how many there are; kinds: of the identifiers, sorted; the others
+    as loaders.Source has them."""
 
     accounts: int
-    identifiers: int
     kinds: list[str]
     rows: dict[str, Rows]
     inputs: tuple[Input, ...]
@@ -69,18 +70,17 @@ def read_tables(stages: Stages, source: Sequence[str], mapping: str | Path | Non
     source: paths that every executor reaches, or URIs, see places.py; mapping: a mapping file on this machine. Raises
     InputRefused where the embedded engine does, and for queries and Delta tables, which only that one reads.
 
-    Collected here: what is told of each file; counts by bucket, and the sample that parts them; the declared ranges. Not
-    checked: whether what a URI names changes between the passes and keeps its size and its time of change.
+    Collected here: what is told of each file; counts by bucket, and the sample that parts them; the declared ranges. All
+    links of one identifier come to one task, which puts them in order and need not hold them. Not checked: whether what a
+    URI names changes between the passes and keeps its size and its time of change.
     """
 
     def made() -> str:
         return json.dumps(asdict(_read(stages, source, mapping, settings)))
 
-    found = stages.make("read", lambda: _told(stages, made()), "told string").collect()
-    told = json.loads(found[0]["told"])
+    told = json.loads(_told(stages, "read", made))
     return Read(
         told["accounts"],
-        told["identifiers"],
         told["kinds"],
         {name: Rows(**rows) for name, rows in told["rows"].items()},
         tuple(Input(**of) for of in told["inputs"]),
@@ -88,18 +88,19 @@ def read_tables(stages: Stages, source: Sequence[str], mapping: str | Path | Non
     )
 
 
-def _told(stages: Stages, told: str) -> DataFrame:
-    return stages.spark.createDataFrame([(told,)], "told string")
+def _told(stages: Stages, name: str, made: Callable[[], str]) -> str:
+    """A stage of one row. Raises EngineFailed where what was written is not found: every engine writes a row."""
+    rows = stages.make(name, lambda: stages.spark.createDataFrame([(made(),)], "told string"), "told string").collect()
+    if not rows:
+        raise EngineFailed(UNSEEN)
+    told: str = rows[0]["told"]
+    return told
 
 
 def _read(stages: Stages, source: Sequence[str], mapping: str | Path | None, settings: Settings) -> Read:
     spark = stages.spark
-    (row,) = stages.make(
-        "surveyed",
-        lambda: _told(stages, survey_units(spark, find_units(source, mapping), settings).as_json()),
-        "told string",
-    ).collect()
-    surveyed = Surveyed.of(row["told"])
+    told = _told(stages, "surveyed", lambda: survey_units(spark, find_units(source, mapping), settings).as_json())
+    surveyed = Surveyed.of(told)
     with saying_why():
         gathered = stages.make("gathered", lambda: gather_units(spark, surveyed, settings), GATHERED, by="part")
     refuse_too_many_kinds(_part(gathered, "kind").select("kind").distinct().count())
@@ -110,7 +111,7 @@ def _read(stages: Stages, source: Sequence[str], mapping: str | Path | None, set
     _refuse_hidden(accounts, identifiers, kinds)
     for name, part in (("requests", "request"), ("limits", "limit")):
         stages.make(name, partial(_by_slot, _part(gathered, part), accounts), SLOTS)
-    return Read(accounts.count(), identifiers.count(), kinds, dict(surveyed.rows), surveyed.inputs, surveyed.notes)
+    return Read(accounts.count(), kinds, dict(surveyed.rows), surveyed.inputs, surveyed.notes)
 
 
 def _part(gathered: DataFrame, *parts: str) -> DataFrame:

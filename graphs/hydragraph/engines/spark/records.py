@@ -25,6 +25,7 @@ form no pairs, and what they are worth, in thousandths of a bit. Sorted."""
 
 _ASKED, _SLOT, _WIDE = -1, 0, 1
 _ROWS = 500_000
+_VALUES = 4_000_000
 
 
 def find_records(asked: DataFrame, requests: DataFrame | None, wide: DataFrame) -> DataFrame:
@@ -82,6 +83,20 @@ def _lists(values: NDArray[Any], of: NDArray[np.int64], rows: int) -> pa.ListArr
 
     ends = np.cumsum(np.bincount(of, minlength=rows))
     return pa.ListArray.from_arrays(np.append(0, ends).astype(np.int32), values)
+
+
+def sliced(rows: pa.RecordBatch, most: int = _VALUES) -> Iterator[pa.RecordBatch]:
+    """Rows as for `records_of`, in parts whose lists together hold no more than `most` values, if a row does not alone."""
+    import pyarrow.compute as pc
+
+    lists = [rows[f"{name}_{side}"] for name in ("begins", "wide") for side in "ab"]
+    ends = np.cumsum(sum(pc.list_value_length(of).fill_null(0).to_numpy(zero_copy_only=False) for of in lists))
+    start = 0
+    while start < rows.num_rows:
+        before = ends[start - 1] if start else 0
+        end = max(int(np.searchsorted(ends, before + most, "right")), start + 1)
+        yield rows.slice(start, end - start)
+        start = end
 
 
 @dataclass(frozen=True)

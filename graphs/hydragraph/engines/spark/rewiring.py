@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hydragraph.chance import PAIRS_EACH, shuffled
+from hydragraph.communities import CORE_NET
 from hydragraph.engines.spark.arrays import batches_of, column, frame_of
 from hydragraph.engines.spark.numbering import block_of, number_before
 from hydragraph.engines.spark.pieces import pieces_on_spark
-from hydragraph.engines.spark.stages import LINKS, PIECES, Stages
+from hydragraph.engines.spark.stages import LINKS, PIECES, TIES, Stages
 from hydragraph.engines.spark.tying import tie_on_spark
 from hydragraph.engines.spark.weighing import DEGREES, weigh_on_spark
 from hydragraph.runs import changes
@@ -31,7 +32,8 @@ SHUFFLED = "kind long, place long, source long"
 """The place of the link whose identifier comes to each place."""
 
 REWIRED = "account long, identifier long"
-"""The links of the rewired graph; `wired`: those of its accounts that are in a piece."""
+"""The links of the rewired graph; `wired_links`: those of its accounts that are in a piece. `wired_ties` are the ties of at
+least CORE_NET between such."""
 
 WIRED = "identifier long, kind long, users long"
 """Of the identifiers in `wired` the users in the whole rewired graph."""
@@ -43,8 +45,8 @@ _ROWS = 1 << 16
 def rewire_on_spark(
     stages: Stages, kinds: Sequence[str], settings: Settings, prior: float, accounts: int
 ) -> tuple[int, ...]:
-    """The links by kind of the graph that chance.rewire gives; and its stages ties and pieces, each with SUFFIX, wired_links
-    and wired.
+    """The links by kind of the graph that chance.rewire gives; and its stages ties and pieces, each with SUFFIX, wired_ties,
+    wired_links and wired.
 
     The order into which links are shuffled is one stream of random numbers: one task draws it, which holds a number for
     each link of the kind with most. Brought to the driver are numbers by kind and by 256 blocks of accounts.
@@ -73,6 +75,7 @@ def rewire_on_spark(
     again = stages.read("degrees" + SUFFIX, DEGREES)
     pieces = stages.read("pieces" + SUFFIX, PIECES)
     inside = stages.make("wired_links", lambda: links.join(pieces.select("account"), "account", "left_semi"), REWIRED)
+    stages.make("wired_ties", lambda: _wired_ties(stages.read("ties" + SUFFIX, TIES), pieces), TIES)
     used = inside.select("identifier").distinct()
     stages.make(
         "wired",
@@ -99,6 +102,13 @@ def _placed(stages: Stages, degrees: DataFrame, accounts: int) -> DataFrame:
     place = (f.row_number().over(within) - 1 + f.col("before")).cast("long")
     found = links.join(f.broadcast(counted), ["kind", "block"]).withColumn("place", place)
     return found.select("kind", "place", "account", "identifier", "degree")
+
+
+def _wired_ties(ties: DataFrame, pieces: DataFrame) -> DataFrame:
+    found = ties.filter(f"net >= {CORE_NET}")
+    for side in "ab":
+        found = found.join(pieces.selectExpr(f"account as {side}"), side, "left_semi")
+    return found
 
 
 def _links_of_kinds(degrees: DataFrame, kinds: Sequence[str]) -> list[int]:

@@ -7,7 +7,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from hydragraph.errors import EngineFailed, HydragraphError, InputRefused
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _NEEDED = {
-    # times are numbers of microseconds in all that is passed on; this is for what people look at in between
-    "spark.sql.session.timeZone": "UTC",
-    # codes are assigned by position: partitions must be those that were asked for
+    # what a task costs is known to Python only: Spark would put together what looks small to it
     "spark.sql.adaptive.coalescePartitions.enabled": "false",
 }
-
+"""Settings of a session while an analysis runs in it."""
 
 _WAIT = 10.0
 _PARTITIONS = "spark.sql.shuffle.partitions"
@@ -118,9 +116,25 @@ def open_session(master: str | None = None, remote: str | None = None) -> SparkS
                 "this process has a Spark session already, on another master; stop it, or name no master"
             )
         session = builder.master(master).config("spark.ui.showConsoleProgress", "false").getOrCreate()
-    for name, value in _NEEDED.items():
-        session.conf.set(name, value)
-    cores = _LOCAL.fullmatch(master or "")
-    if cores is not None and session.conf.get(_PARTITIONS) == "200":  # as nobody has said otherwise
-        session.conf.set(_PARTITIONS, str(2 * (int(cores[1] or 0) or os.cpu_count() or 1)))
     return session
+
+
+@contextmanager
+def session_for(master: str | None = None, remote: str | None = None) -> Iterator[SparkSession]:
+    """A session (see `open_session`) with the settings that an analysis needs. Afterwards it has those it had, or, if it was
+    opened on a server of Spark Connect, is stopped."""
+    session = open_session(master, remote)
+    wanted, cores = dict(_NEEDED), _LOCAL.fullmatch(master or "")
+    if cores is not None and session.conf.get(_PARTITIONS) == "200":  # as nobody has said otherwise
+        wanted[_PARTITIONS] = str(2 * (int(cores[1] or 0) or os.cpu_count() or 1))
+    before = {name: session.conf.get(name, None) for name in wanted}
+    for name, value in wanted.items():
+        session.conf.set(name, value)
+    try:
+        yield session
+    finally:
+        with suppress(Exception):  # of a server that is gone; what failed is said already
+            if remote is not None:
+                session.stop()
+            for name, earlier in before.items() if remote is None else ():
+                session.conf.unset(name) if earlier is None else session.conf.set(name, earlier)

@@ -12,6 +12,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from hydragraph.engines.spark.places import files_in, open_place
@@ -161,5 +162,17 @@ def kinds_in(identifiers: DataFrame) -> list[str]:
 
 def files_of(folder: str) -> list[int]:
     """How many files of Parquet a folder holds, and their bytes together: by these it is seen that none is missing."""
-    sizes = [size for path, size, _ in files_in(folder) if path.endswith(".parquet")]
+    sizes = [size for _, size in parquet_in(folder)]
     return [len(sizes), sum(sizes)]
+
+
+def parquet_in(folder: str) -> list[tuple[str, int]]:
+    """Path and bytes of each file of Parquet in a folder, but for those of tasks that have not ended: Spark keeps them in a
+    folder whose name begins with `_`, and reads none whose name begins so, or with a dot."""
+    _, root = open_place(folder)
+    return [
+        (path, size)
+        for path, size, _ in files_in(folder)
+        if path.endswith(".parquet")
+        and not any(part[0] in "_." for part in PurePosixPath(path).relative_to(root).parts)
+    ]

@@ -15,7 +15,7 @@ from hydragraph.card_numbers import judge
 from hydragraph.engines.spark.frames import one_row
 from hydragraph.engines.spark.judging import Suspicion, few_cards
 from hydragraph.engines.spark.tasks import on_units, saying_why
-from hydragraph.engines.spark.units import Found, Unit, at_hand, opened_unit, stamp_of
+from hydragraph.engines.spark.units import Found, Unit, at_hand, digest_of_unit, opened_unit, stamp_of
 from hydragraph.errors import InputRefused
 from hydragraph.loaders.card_columns import Few, Suspected, refuse_in_unread
 from hydragraph.loaders.checking import MOST_SPELLINGS, Known, Survey, learn_texts, refuse_many_spellings
@@ -201,11 +201,12 @@ def look_at(unit: Unit, feed: Feed, cards: Few, settings: Settings) -> Look:
     scratch = Scratch()
     try:
         told["stamp"] = stamp_of(unit)
+        if unit.rows == 0:
+            told["bytes"], told["digest"] = digest_of_unit(unit)
+            return Look(**told)
         with at_hand(unit) as (file, start):
             if unit.digest:
                 told["bytes"], told["digest"] = digest_of(file)
-            if unit.rows == 0:
-                return Look(**told)
             with unchanged(stamps_of([replace(feed, files=(file,))])):
                 opened = opened_unit(unit, feed, file, start)
                 told |= {

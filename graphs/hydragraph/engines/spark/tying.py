@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydragraph.engines.spark.arrays import batches_of, column, names_of
-from hydragraph.engines.spark.records import RECORDS, find_records, records_of, wide_of_kind
+from hydragraph.engines.spark.records import RECORDS, find_records, records_of, sliced, wide_of_kind
 from hydragraph.engines.spark.stages import GAPS, IDENTIFIERS, LINKS, SEVERAL, SLOTS, TIES, WEIGHTS, Stages
 from hydragraph.engines.spark.uses import USES, find_pairing, find_uses, kinds_of, usual_products
 from hydragraph.engines.spark.wholes import arranged, whole_groups
@@ -81,7 +81,8 @@ def tie_on_spark(
 
     Brought to the driver: some figures a kind, pairs by log-odds in thousandths of a bit, at most a thousand hubs, and the
     sampled gaps (at most 80,000 a class). A task holds all links, requests and wide identifiers of an account, all pairs of
-    an identifier (at most 130,816), and never all users of a wide identifier.
+    an identifier (at most 130,816), and never all users of a wide identifier; in the end the records of both accounts of as
+    many pairs as Spark puts into a batch. A record goes along with every pair that comes near.
     Not checked: whether codes are dense and in the order of kinds.
     """
     circumstantial = circumstantial_kinds(kinds)
@@ -176,9 +177,7 @@ def _with_records(looked: DataFrame, records: DataFrame) -> DataFrame:
 
 
 def _ties(batches: Iterator[pa.RecordBatch], setting: _Setting) -> Iterator[pa.RecordBatch]:
-    for rows in batches:
-        if not rows.num_rows:
-            continue
+    for rows in (part for batch in batches for part in sliced(batch)):
         looked = Looked(*(column(rows, name) for name in names_of(LOOKED)))
         records = records_of(rows)
         here = np.arange(rows.num_rows)

@@ -13,7 +13,7 @@ from hydragraph.engines.spark.places import files_in, is_uri, open_place
 from hydragraph.errors import InputRefused
 from hydragraph.loaders.files import Feed, File, Format, find_feeds
 from hydragraph.loaders.scan import Part, open_part
-from hydragraph.loaders.source import check_tables, no_source
+from hydragraph.loaders.source import check_tables, digest_of_bytes, no_source
 from hydragraph.unfinished import Temporary
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _closed(unit: Unit, error: OSError) -> InputRefused:
 @contextmanager
 def at_hand(unit: Unit) -> Iterator[tuple[File, int]]:
     """The file of a unit on a path of this machine, and its first row there: a copy in a temporary folder of what a URI
-    names, of a range only its row groups.
+    names, of a range only its row groups. A unit that only gives a digest has none.
 
     Raises InputRefused if it cannot be opened.
     """
@@ -216,6 +216,16 @@ def at_hand(unit: Unit) -> Iterator[tuple[File, int]]:
         copy.close()
 
 
+def digest_of_unit(unit: Unit) -> tuple[int, str]:
+    """loaders.source.digest_of, of a file that need not be on this machine: it is read in passing."""
+    try:
+        system, path = _place(unit)
+        with system.open_input_stream(path, compression=None) as raw:
+            return digest_of_bytes(raw)
+    except OSError as error:
+        raise _closed(unit, error) from None
+
+
 def opened_unit(unit: Unit, feed: Feed, file: File, start: int) -> Part:
     """The file of a unit, or its rows, as a part. start: its first row in the file at hand."""
     part = open_part(replace(feed, files=(file,)), file)
@@ -226,7 +236,7 @@ def _copied(unit: Unit, target: Path) -> int:
     from pyarrow.fs import LocalFileSystem, copy_files
     from pyarrow.parquet import ParquetFile, ParquetWriter
 
-    if unit.rows in (WHOLE, 0):
+    if unit.rows == WHOLE:
         system, path = _place(unit)
         copy_files(path, str(target), source_filesystem=system, destination_filesystem=LocalFileSystem())
         return unit.start
