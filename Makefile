@@ -107,7 +107,7 @@ $(VENV)/.spark: pyproject.toml constraints-spark.txt | $(BIN)/python
 $(VENV)/.sail: pyproject.toml constraints-sail.txt | $(BIN)/python
 	@echo "Installing hydragraph and Sail into $(VENV)/sail; the first time takes a minute."
 	$(BIN)/python -m venv $(VENV)/sail
-	$(call INSTALL,constraints-sail.txt,$(VENV)/sail) --editable . pysail pyspark-client pandas pyarrow $(ENGINE_TESTS)
+	$(call INSTALL,constraints-sail.txt,$(VENV)/sail) --editable . pysail pyspark-client pandas pyarrow "moto[s3]" flask flask-cors $(ENGINE_TESTS)
 	@touch $@
 
 $(BIN)/python:

@@ -1,5 +1,5 @@
 """What the tests of the Spark engine run on, this machine only: a Java for PySpark, a Sail server, Spark's own Connect
-server, a cluster of processes.
+server, a cluster of processes, a store.
 
 Run as a program it says why PySpark cannot run here, and nothing if it can.
 """
@@ -78,14 +78,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def sail() -> Iterator[str]:
-    """The address of a running Sail server; its tasks run as on a cluster, in threads of one process."""
+def sail(**around: str) -> Iterator[str]:
+    """The address of a running Sail server; its tasks run as on a cluster, in threads of one process. around: variables of
+    its environment beside those that are there."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="hydragraph-sail-") as home, (Path(home) / "log").open("w") as log:
         server = subprocess.Popen(
             [Path(sys.executable).with_name("sail"), "spark", "server", "--port", str(port)],
             cwd=home,
-            env=os.environ | {"SAIL_MODE": "local-cluster"},
+            env=os.environ | {"SAIL_MODE": "local-cluster"} | around,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -99,6 +100,30 @@ def sail() -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+@contextmanager
+def store() -> Iterator[dict[str, str]]:
+    """A store that speaks S3, in memory: the variables by which Arrow and Sail find it."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="hydragraph-store-") as home, (Path(home) / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            cwd=home,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        address = f"http://127.0.0.1:{port}"
+        try:
+            answers(port, server)
+            yield {
+                "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1",
+                "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": address, "AWS_ENDPOINT": address,
+                "AWS_ALLOW_HTTP": "true", "AWS_EC2_METADATA_DISABLED": "true",
+            }  # fmt: skip
+        finally:
+            server.kill()
+            server.wait()
 
 
 @contextmanager
