@@ -96,7 +96,7 @@ $(VENV)/.peers: $(VENV)/.dev
 
 # PySpark is half a gigabyte and of no use without Java: its environment is made only where that is
 WITH_JAVA = missing=$$($(BIN)/python tests/engines/servers.py) || exit 1; if [ -n "$$missing" ]; then \
-	echo "skipped: $$missing"; exit 0; fi; $(MAKE) --no-print-directory $(VENV)/.spark || exit 1;
+	echo "skipped: $$missing"; exit 0; fi; MAKEFLAGS= $(MAKE) --no-print-directory VENV=$(VENV) $(VENV)/.spark || exit 1;
 
 $(VENV)/.spark: pyproject.toml constraints-spark.txt | $(BIN)/python
 	@echo "Installing hydragraph and PySpark into $(VENV)/spark; the first time takes some minutes."

@@ -301,11 +301,11 @@ def test_an_output_that_holds_the_source_is_refused(tmp_path: Path, inside: str)
     source_of(out / "exports", links="account_id,kind,value\na,device,x\nb,device,x")
     before = below(tmp_path)
 
-    for place in (out, out.as_uri()):
-        source = out / inside if isinstance(place, Path) else f"{place}/{inside}".rstrip("/")
-        engine = None if isinstance(place, Path) else hg.Spark()
-        with pytest.raises(hg.CaseExists, match="is the source, or holds it"):
-            analyze(source, place, force=True, engine=engine)
+    (tmp_path / "link").symlink_to(out)
+    for place in (out, out.as_uri(), tmp_path / "link"):
+        for source in (out / inside, f"{out.as_uri()}/{inside}".rstrip("/")):
+            with pytest.raises(hg.CaseExists, match="is the source, or holds it"):
+                analyze(source, place, force=True, engine=hg.Spark())
     assert below(tmp_path) == before
 
 

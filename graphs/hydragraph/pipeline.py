@@ -23,7 +23,7 @@ from hydragraph.constraints import (
 )
 from hydragraph.decisions import add_decisions, read_decisions
 from hydragraph.engines import Embedded, Engine, Job, Progress, Tied, Timing
-from hydragraph.engines.spark.places import fetch_case, is_uri, refuse_to_replace_there
+from hydragraph.engines.spark.places import fetch_case, is_uri, refuse_to_replace_there, where
 from hydragraph.errors import CaseExists, InputRefused, NotACase
 from hydragraph.evidence import Evidence
 from hydragraph.groups import find_groups
@@ -72,8 +72,8 @@ def analyze(
 
     Returns the written case. Raises InputRefused when the source cannot be used, CaseExists when `out` is taken,
     BeingWritten when another run writes it (not where `out` is a URI: nobody holds a place in a store), and NotWritable
-    when there is no room; nothing is written then. The same input in any row order, file split or format gives the same
-    tables.
+    when there is no room; nothing is written then, but where `out` is a URI and the sentence says that the case is. The
+    same input in any row order, file split or format gives the same tables.
     """
     settings, engine = settings or Settings(), engine or Embedded()
     there = is_uri(out)
@@ -172,12 +172,8 @@ def conclude(job: Job, tie: Callable[[], Tied], timing: Timing) -> None:
 def _refuse_source_inside(source: str | Path | Sequence[str | Path], out: str | Path) -> None:
     """Raise CaseExists where the output, which may be replaced, is or holds a source."""
     given = [source] if isinstance(source, (str, Path)) else source
-    if is_uri(out):
-        inside = any(f"{place}/".startswith(f"{str(out).rstrip('/')}/") for place in map(str, given))
-    else:
-        place = Path(out).resolve()
-        inside = any(place in (path, *path.parents) for path in (Path(p).resolve() for p in given if not is_uri(p)))
-    if inside:
+    here = where(out)
+    if here and any(f"{where(place)}/".startswith(f"{here.rstrip('/')}/") for place in given):
         raise CaseExists("the output is the source, or holds it; choose another place")
 
 

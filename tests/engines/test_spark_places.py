@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 from test_spark_analyze import FIXTURES
 
 import hydragraph as hg
-from hydragraph.engines.spark.places import fetch_case, put_case, refuse_to_replace_there, remove
+from hydragraph.constraints import Constraints
+from hydragraph.engines import Job
+from hydragraph.engines.spark.concluding import Small, _concluded
+from hydragraph.engines.spark.places import fetch_case, put_case, refuse_to_replace_there, remove, where
 from hydragraph.engines.spark.stages import files_of
+from hydragraph.loaders import Source
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +78,66 @@ def test_decisions_are_never_lost(case: hg.Case, tmp_path: Path) -> None:
     with pytest.raises(hg.CaseExists, match="meanwhile"):
         put_case(case.path, place.as_uri())
     assert files(place) == before
+
+
+def test_a_task_that_is_run_again_copies_over_what_it_had_copied(case: hg.Case, tmp_path: Path) -> None:
+    made, place = tmp_path / "made", tmp_path / "case"
+    shutil.copytree(case.path, made)
+    hg.decide(hg.open_case(made), case.clusters["cluster_id"][0], "confirmed", by="somebody")
+    (decisions,) = made.glob("decisions*")
+    for left in (len(decisions.read_bytes()), 3, 0):  # the first try got so far
+        put_case(made, place.as_uri())
+        (place / decisions.name).write_bytes(decisions.read_bytes()[:left])
+        (place / "manifest.json").unlink()
+        put_case(made, place.as_uri())
+        assert files(place) == files(made)
+
+    (place / decisions.name).write_bytes(b"another")
+    with pytest.raises(hg.CaseExists, match="meanwhile"):
+        put_case(made, place.as_uri())
+
+
+def test_of_what_was_not_copied_whole_it_is_said(case: hg.Case, tmp_path: Path) -> None:
+    shutil.copytree(case.path, tmp_path / "case")
+    (tmp_path / "case" / "manifest.json").unlink()
+    with pytest.raises(hg.CaseExists, match=r"without manifest.json"):
+        refuse_to_replace_there((tmp_path / "case").as_uri(), force=True)
+
+
+def test_a_last_task_that_is_run_again_does_not_hold_the_case_against_itself(case: hg.Case, tmp_path: Path) -> None:
+    def conclude(*_: object) -> None:
+        raise AssertionError
+
+    source = Source({}, {}, pl.DataFrame(), (), ())
+    small = Small({}, source, 1.0, 0, (), str(case.path), "sha256:of the case before", [], [], [])
+    job = Job("source", str(case.path), None, hg.Settings(), None, Constraints(), None, True)
+
+    assert _concluded(job, small, conclude) == {}
+    told = _concluded(replace(job, out=str(tmp_path / "other")), small, conclude)
+    assert told["error"] == "EngineFailed"
+    with pytest.raises(AssertionError):
+        _concluded(job, replace(small, digest=case.digest), conclude)
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        ("s3a://lake/case/", "s3://lake/case"),
+        ("S3://lake/a%20b", "s3://lake/a%20b"),
+        ("file:///x/a%20b", "/x/a b"),
+        ("/x/../y", "/y"),
+        ("a\0b", ""),
+    ],
+)
+def test_where_a_place_is(place: str, found: str) -> None:
+    assert where(place) == found
+
+
+def test_a_link_that_leads_to_itself_is_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert where(tmp_path / "loop") in ("", str(tmp_path / "loop"))
+    with pytest.raises(hg.InputRefused, match="no such file"):
+        hg.analyze(tmp_path / "loop", tmp_path / "case")
 
 
 def test_what_is_removed_are_the_runs_folders_and_nothing_else(tmp_path: Path) -> None:

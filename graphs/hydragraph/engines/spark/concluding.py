@@ -19,7 +19,7 @@ from hydragraph.chance import Chance, cores_by_chance
 from hydragraph.constraints import coded_pairs
 from hydragraph.engines.engine import Conclude, Job, Tied, Timing
 from hydragraph.engines.spark.frames import schema_of
-from hydragraph.engines.spark.places import is_uri, open_place, put_case
+from hydragraph.engines.spark.places import is_uri, open_place, put_case, where
 from hydragraph.engines.spark.probing import UNSEEN
 from hydragraph.engines.spark.rewiring import REWIRED, SUFFIX, WIRED
 from hydragraph.engines.spark.stages import (
@@ -64,8 +64,8 @@ _TIMES = ("created_at", "closed_at", "first_seen", "last_seen")
 @dataclass(frozen=True)
 class Small:
     """What the steps on Spark found that is no stage. stages: where each that is read here stands, see Stages.written.
-    prior: log2 N. formed: pairs of accounts looked at. rewired: links of the rewired graph by kind. previous: folder of the
-    earlier case."""
+    prior: log2 N. formed: pairs of accounts looked at. rewired: links of the rewired graph by kind. previous, digest: folder
+    and Case.digest of the earlier case."""
 
     stages: Mapping[str, tuple[str, list[int]]]
     source: Source
@@ -73,6 +73,7 @@ class Small:
     formed: int
     rewired: tuple[int, ...]
     previous: str | None
+    digest: str | None
     confirmed: list[pl.Series]
     said: list[str]
     done: list[dict[str, Any]]
@@ -104,7 +105,12 @@ def conclude_on_executor(stages: Stages, job: Job, small: Small, conclude: Concl
 def _concluded(job: Job, small: Small, conclude: Conclude) -> dict[str, str]:
     try:
         if small.previous is not None:
-            job = replace(job, before=open_case(small.previous))
+            before = open_case(small.previous)
+            if before.digest != small.digest:
+                if where(small.previous) == where(job.out):
+                    return {}  # an earlier try of this task has put the new case in its place
+                raise EngineFailed("Spark: the earlier case has changed meanwhile; no case was written: run again")
+            job = replace(job, before=before)
         timing = Timing(done=list(small.done))
         if not is_uri(job.out):
             conclude(job, lambda: _tied(job, small), timing)

@@ -64,39 +64,36 @@ class Spark:
                 stages = Stages(session, f"{folder}/{own}", digest)
                 stages.prepare()
                 refuse_cluster_apart(stages, _previous(job))
-            with self._leaving_nothing(folder, own):
-                self._carry_out(stages, places, job, conclude, timing)
+            with _step(timing, "read"), self._leaving_nothing(folder, own):
+                read = read_tables(stages, places, job.mapping, job.settings)
+                stages, left = set_aside_on_spark(stages, job.known.allowed, job.settings)
+                stages, confirmed, cleared = foreseen_on_spark(stages, job.before)
+                kinds = kinds_in(stages.read("identifiers", IDENTIFIERS)) if left else read.kinds
+            with _step(timing, "evidence"):
+                prior = weigh_on_spark(stages, kinds, job.settings)
+            with _step(timing, "ties"):
+                formed = tie_on_spark(stages, kinds, prior, read.accounts)
+            with _step(timing, "pieces"):
+                pieces_on_spark(stages, read.accounts)
+            with _step(timing, "rewired"):
+                rewired = rewire_on_spark(stages, kinds, job.settings, prior, read.accounts)
+            small = Small(
+                {name: stages.written(name) for name in READ},
+                read.source(),
+                prior,
+                formed,
+                rewired,
+                _previous(job),
+                None if job.before is None else job.before.digest,
+                confirmed,
+                [*left, *cleared],
+                timing.done,
+            )
+            with _step(timing, "clusters, groups, signals, case and report, in one task"):
+                conclude_on_executor(stages, job, small, conclude)
         if not self.keep:
             # in a folder that somebody named, nothing of other runs is touched
             self._remove(folder, own if self.stages is not None else _OURS)
-
-    def _carry_out(self, stages: Stages, places: Sequence[str], job: Job, conclude: Conclude, timing: Timing) -> None:
-        with _step(timing, "read"):
-            read = read_tables(stages, places, job.mapping, job.settings)
-            stages, left = set_aside_on_spark(stages, job.known.allowed, job.settings)
-            stages, confirmed, cleared = foreseen_on_spark(stages, job.before)
-            kinds = kinds_in(stages.read("identifiers", IDENTIFIERS)) if left else read.kinds
-        with _step(timing, "evidence"):
-            prior = weigh_on_spark(stages, kinds, job.settings)
-        with _step(timing, "ties"):
-            formed = tie_on_spark(stages, kinds, prior, read.accounts)
-        with _step(timing, "pieces"):
-            pieces_on_spark(stages, read.accounts)
-        with _step(timing, "rewired"):
-            rewired = rewire_on_spark(stages, kinds, job.settings, prior, read.accounts)
-        small = Small(
-            {name: stages.written(name) for name in READ},
-            read.source(),
-            prior,
-            formed,
-            rewired,
-            _previous(job),
-            confirmed,
-            [*left, *cleared],
-            timing.done,
-        )
-        with _step(timing, "clusters, groups, signals, case and report, in one task"):
-            conclude_on_executor(stages, job, small, conclude)
 
     @contextmanager
     def _leaving_nothing(self, folder: str, own: str) -> Iterator[None]:

@@ -7,6 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from hydragraph.case import MANIFEST, REPORT, Case, open_case
 from hydragraph.constraints.tables import ALLOW_FILE, PAIRS_FILE
@@ -81,6 +82,7 @@ def stamps_in(place: str) -> list[tuple[str, int, int, int]]:
     return found
 
 
+_ADDED = {DECISIONS, PAIRS_FILE, ALLOW_FILE}
 _OF_CASES = {MANIFEST, REPORT, *(f"{name}.parquet" for name in OUTPUT)}
 _OWN = {f"{name}.parquet" for name in OUTPUT if name not in INPUT}
 
@@ -88,19 +90,37 @@ _OWN = {f"{name}.parquet" for name in OUTPUT if name not in INPUT}
 def refuse_to_replace_there(place: str, *, force: bool) -> None:
     """Raise CaseExists unless nothing is at a place, or a case that may be replaced, and nothing else. What an analyst added
     to a case there is not carried along, so one that holds decisions or constraints may not."""
-    names = _names_at(place)
-    if names & {DECISIONS, PAIRS_FILE, ALLOW_FILE}:
-        raise CaseExists("the case there holds decisions or constraints, which would be lost; choose another place")
-    if names and (MANIFEST not in names or not names & _OWN or not names <= _OF_CASES):
+    names = set(_names_at(place))
+    if names and not (names & _OWN and names <= _OF_CASES | _ADDED):
         raise CaseExists("the output place holds other files than those of a case; choose another one")
+    if names and MANIFEST not in names:
+        raise CaseExists(
+            f"the output place holds files of a case without {MANIFEST}, as one that was not copied whole leaves them;"
+            " remove them, or choose another place"
+        )
+    if names & _ADDED:
+        raise CaseExists("the case there holds decisions or constraints, which would be lost; choose another place")
     if names and not force:
         raise CaseExists("a case is there already; choose another place or replace it with --force")
 
 
-def _names_at(place: str) -> set[str]:
-    """The paths of all files below a place."""
+def _names_at(place: str) -> dict[str, str]:
+    """All files below a place: how they go on from there, and their paths."""
     _, path = open_place(place)
-    return {found.removeprefix(path).lstrip("/") for found, _, _ in files_in(place)}
+    return {found.removeprefix(path).lstrip("/"): found for found, _, _ in files_in(place)}
+
+
+def where(place: str | Path) -> str:
+    """A place as a text that begins with that of another place if it lies in it: a path without links, or a URI. Empty where
+    there is none such; who reads it says what is wrong."""
+    if not is_uri(place):
+        try:
+            return str(Path(place).resolve())
+        except (OSError, RuntimeError, ValueError):
+            return ""
+    scheme, rest = str(place).split("://", 1)
+    scheme = _SAME.get(scheme.lower(), scheme.lower())
+    return where(unquote(f"/{rest.partition('/')[2]}")) if scheme == "file" else f"{scheme}://{rest.rstrip('/')}"
 
 
 def put_case(folder: Path, place: str) -> None:
@@ -108,26 +128,38 @@ def put_case(folder: Path, place: str) -> None:
 
     What is there of an earlier case is removed before, its manifest first: no store renames a folder in one step. Raises
     NotWritable where that fails; without a manifest what is there is no case. Raises CaseExists where other files than those
-    of a case have come there meanwhile. Not checked: whether another run writes there, too; nobody holds a place in a store.
+    of a case have come there meanwhile; what a first try to copy this very case left is taken away. Not checked: whether
+    another run writes there, too; nobody holds a place in a store.
     """
     from pyarrow.fs import LocalFileSystem, copy_files
 
-    if not _names_at(place) <= _OF_CASES:
-        raise CaseExists("meanwhile other files than those of a case came to the output place; choose another one")
     system, path = open_place(place)
     here = LocalFileSystem()
     names = sorted(str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file())
     names.sort(key=MANIFEST.__eq__)
     try:
-        for old in sorted((old for old, _, _ in files_in(place)), key=lambda old: not old.endswith(f"/{MANIFEST}")):
-            system.delete_file(old)
+        there = _names_at(place)
+        if not all(name in _OF_CASES or _is_copied(system, old, folder / name) for name, old in there.items()):
+            raise CaseExists("meanwhile other files than those of a case came to the output place; choose another one")
+        for name in sorted(there, key=MANIFEST.__ne__):
+            system.delete_file(there[name])
         for name in names:
             system.create_dir(f"{path}/{name}".rsplit("/", 1)[0], recursive=True)
             copy_files(str(folder / name), f"{path}/{name}", source_filesystem=here, destination_filesystem=system)
-    except OSError:
+    except CaseExists:
+        raise
+    except (OSError, InputRefused):
         raise NotWritable(
             f"the case could not be copied whole to its place; without {MANIFEST} what is there is no case"
         ) from None
+
+
+def _is_copied(system: FileSystem, old: str, file: Path) -> bool:
+    """Whether a file is a copy of another, which need not be whole."""
+    if file.name not in _ADDED or not file.is_file():
+        return False
+    with system.open_input_stream(old, compression=None) as raw:
+        return file.read_bytes().startswith(raw.read())
 
 
 def fetch_case(place: str) -> Case:

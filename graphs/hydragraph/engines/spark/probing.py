@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from hydragraph import __version__
 from hydragraph.case import MANIFEST
 from hydragraph.engines.spark.arrays import batches_of
-from hydragraph.engines.spark.places import files_in, open_place
+from hydragraph.engines.spark.places import open_place
 from hydragraph.engines.spark.tasks import discreetly
 from hydragraph.errors import EngineFailed, InputRefused
 
@@ -28,7 +29,6 @@ UNSEEN = (
 )
 
 _PROBED = "version string, found boolean, previous boolean"
-_FILE = "reached"
 
 
 def refuse_cluster_apart(stages: Stages, previous: str | None) -> None:
@@ -38,7 +38,7 @@ def refuse_cluster_apart(stages: Stages, previous: str | None) -> None:
     Not checked: executors that none of the tasks came to.
     """
     token = secrets.token_hex(8)
-    file = f"{stages.root}/{_FILE}"
+    file = f"{stages.root}/reached-{token}"
     system, path = open_place(file)
     with system.open_output_stream(path) as out:
         out.write(token.encode())
@@ -46,7 +46,8 @@ def refuse_cluster_apart(stages: Stages, previous: str | None) -> None:
         look = partial(_looked, file=file, token=token, previous=previous)
         rows = stages.spark.range(0, TASKS, 1, TASKS).mapInArrow(look, _PROBED).distinct().collect()
     finally:
-        system.delete_file(path)
+        with suppress(OSError):
+            system.delete_file(path)
     other = sorted({row["version"] for row in rows} - {__version__})
     if other:
         raise EngineFailed(
@@ -61,14 +62,15 @@ def refuse_cluster_apart(stages: Stages, previous: str | None) -> None:
 def _looked(batches: Iterator[pa.RecordBatch], file: str, token: str, previous: str | None) -> Iterator[pa.RecordBatch]:
     for _ in batches:
         with discreetly():
-            there = previous is None or bool(files_in(f"{previous}/{MANIFEST}"))
+            there = previous is None or _holds(f"{previous}/{MANIFEST}")
             yield from batches_of(_PROBED, [__version__], [_holds(file, token)], [there])
 
 
-def _holds(file: str, token: str) -> bool:
+def _holds(file: str, text: str | None = None) -> bool:
+    """Whether a file can be read, and says this."""
     system, path = open_place(file)
     try:
         with system.open_input_stream(path) as said:
-            return bool(said.read() == token.encode())
+            return text is None or bool(said.read() == text.encode())
     except OSError:
         return False

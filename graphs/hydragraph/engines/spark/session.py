@@ -132,8 +132,12 @@ def session_for(master: str | None = None, remote: str | None = None) -> Iterato
         session.conf.set(name, value)
     try:
         yield session
+    except BaseException:
+        if remote is not None:
+            session.release_session_on_close = False  # the server may be gone, and is not waited for once more
+        raise
     finally:
-        with suppress(Exception):  # of a server that is gone; what failed is said already
+        with suppress(Exception):  # what failed is said already
             if remote is not None:
                 session.stop()
             for name, earlier in before.items() if remote is None else ():

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from hydragraph.engines.spark.places import files_in, open_place
-from hydragraph.errors import EngineFailed
+from hydragraph.errors import EngineFailed, InputRefused
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -170,9 +170,13 @@ def parquet_in(folder: str) -> list[tuple[str, int]]:
     """Path and bytes of each file of Parquet in a folder, but for those of tasks that have not ended: Spark keeps them in a
     folder whose name begins with `_`, and reads none whose name begins so, or with a dot."""
     _, root = open_place(folder)
+    try:
+        found = files_in(folder)
+    except InputRefused as refused:
+        raise EngineFailed(f"Spark: the folder of its steps: {refused}; run again to go on") from None
     return [
         (path, size)
-        for path, size, _ in files_in(folder)
+        for path, size, _ in found
         if path.endswith(".parquet")
         and not any(part[0] in "_." for part in PurePosixPath(path).relative_to(root).parts)
     ]
