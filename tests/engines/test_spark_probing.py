@@ -53,6 +53,26 @@ def test_tasks_that_do_not_find_what_is_written_here(stages: Stages, monkeypatch
         refuse_cluster_apart(stages, None)
 
 
+def test_a_cluster_that_is_refused_leaves_nothing_behind(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "links.csv"
+    source.write_text("account_id,kind,value\na,device,x\nb,device,x\n")
+    monkeypatch.setattr(probing, "__version__", "0.0.7")
+    with pytest.raises(hg.EngineFailed, match=r"0\.0\.7"):
+        hg.analyze(source, tmp_path / "case", engine=hg.Spark())
+    assert list(tmp_path.iterdir()) == [source]
+
+    # what is there for a run that goes on stays
+    job = Job(str(source), str(tmp_path / "case"), None, hg.Settings(), None, read_constraints(None, None), None, False)
+    own = tmp_path / "stages" / f"hydragraph-{_digest([str(source)], job)[:16]}"
+    own.mkdir(parents=True)
+    (own / "read.done").touch()
+    with pytest.raises(hg.EngineFailed, match=r"0\.0\.7"):
+        hg.analyze(source, tmp_path / "case", engine=hg.Spark(stages=tmp_path / "stages"))
+    assert [path.name for path in own.iterdir()] == ["read.done"]
+
+
 def test_executors_of_another_version(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
     stages.prepare()
     monkeypatch.setattr(probing, "__version__", "0.0.7")

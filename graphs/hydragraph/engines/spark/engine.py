@@ -16,7 +16,7 @@ from hydragraph.engines.engine import Conclude, Job, Timing
 from hydragraph.engines.spark.concluding import READ, Small, conclude_on_executor
 from hydragraph.engines.spark.heeding import foreseen_on_spark, set_aside_on_spark
 from hydragraph.engines.spark.pieces import pieces_on_spark
-from hydragraph.engines.spark.places import is_uri, open_place, remove, stamps_in
+from hydragraph.engines.spark.places import is_uri, open_place, remove, remove_empty, stamps_in
 from hydragraph.engines.spark.probing import refuse_cluster_apart
 from hydragraph.engines.spark.reading import read_tables
 from hydragraph.engines.spark.rewiring import rewire_on_spark
@@ -63,7 +63,11 @@ class Spark:
                 session = stack.enter_context(session_for(self.master, self.remote))
                 stages = Stages(session, f"{folder}/{own}", digest)
                 stages.prepare()
-                refuse_cluster_apart(stages, _previous(job))
+                try:
+                    refuse_cluster_apart(stages, _previous(job))
+                except BaseException:
+                    remove_empty(stages.root, *([folder] if self.stages is None else []))
+                    raise
             with _step(timing, "read"), self._leaving_nothing(folder, own):
                 read = read_tables(stages, places, job.mapping, job.settings)
                 stages, left = set_aside_on_spark(stages, job.known.allowed, job.settings)

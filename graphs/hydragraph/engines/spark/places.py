@@ -192,3 +192,14 @@ def remove(place: str, named: str, *, empty: bool) -> None:
             system.delete_dir(info.path)
     if empty and not system.get_file_info(FileSelector(path, allow_not_found=True)):
         system.delete_dir(path)
+
+
+def remove_empty(*places: str) -> None:
+    """Remove folders in which nothing is, one after the other; those that cannot be removed stay."""
+    from pyarrow.fs import FileSelector
+
+    for place in places:
+        with suppress(OSError, InputRefused):
+            system, path = open_place(place)
+            if not system.get_file_info(FileSelector(path)):
+                system.delete_dir(path)
