@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -66,7 +66,10 @@ class Spark:
                 try:
                     refuse_cluster_apart(stages, _previous(job))
                 except BaseException:
-                    remove_empty(stages.root, *([folder] if self.stages is None else []))
+                    with suppress(OSError):
+                        remove_empty(stages.root)
+                        if self.stages is None:
+                            remove_empty(folder)
                     raise
             with _step(timing, "read"), self._leaving_nothing(folder, own):
                 read = read_tables(stages, places, job.mapping, job.settings)

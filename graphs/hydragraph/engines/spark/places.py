@@ -91,16 +91,18 @@ def refuse_to_replace_there(place: str, *, force: bool) -> None:
     """Raise CaseExists unless nothing is at a place, or a case that may be replaced, and nothing else. What an analyst added
     to a case there is not carried along, so one that holds decisions or constraints may not."""
     names = set(_names_at(place))
-    if names and not (names & _OWN and names <= _OF_CASES | _ADDED):
+    if not names:
+        return
+    if not (names & _OWN and names <= _OF_CASES | _ADDED):
         raise CaseExists("the output place holds other files than those of a case; choose another one")
-    if names and MANIFEST not in names:
+    if MANIFEST not in names:
         raise CaseExists(
             f"the output place holds files of a case without {MANIFEST}, as one that was not copied whole leaves them;"
             " remove them, or choose another place"
         )
     if names & _ADDED:
         raise CaseExists("the case there holds decisions or constraints, which would be lost; choose another place")
-    if names and not force:
+    if not force:
         raise CaseExists("a case is there already; choose another place or replace it with --force")
 
 
@@ -190,16 +192,14 @@ def remove(place: str, named: str, *, empty: bool) -> None:
     for info in system.get_file_info(FileSelector(path)):
         if info.type == FileType.Directory and info.base_name.startswith(named):
             system.delete_dir(info.path)
-    if empty and not system.get_file_info(FileSelector(path, allow_not_found=True)):
-        system.delete_dir(path)
+    if empty:
+        remove_empty(place)
 
 
-def remove_empty(*places: str) -> None:
-    """Remove folders in which nothing is, one after the other; those that cannot be removed stay."""
+def remove_empty(place: str) -> None:
+    """Remove a folder if nothing is in it."""
     from pyarrow.fs import FileSelector
 
-    for place in places:
-        with suppress(OSError, InputRefused):
-            system, path = open_place(place)
-            if not system.get_file_info(FileSelector(path)):
-                system.delete_dir(path)
+    system, path = open_place(place)
+    if not system.get_file_info(FileSelector(path, allow_not_found=True)):
+        system.delete_dir(path)

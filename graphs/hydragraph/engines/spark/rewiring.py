@@ -36,7 +36,7 @@ REWIRED = "account long, identifier long"
 least CORE_NET between such."""
 
 WIRED = "identifier long, kind long, users long"
-"""Of the identifiers in `wired` the users in the whole rewired graph."""
+"""Of the identifiers in `wired_links` the users in the whole rewired graph."""
 
 _COUNTED = "kind long, block long, before long"
 _ROWS = 1 << 16

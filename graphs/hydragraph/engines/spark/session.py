@@ -128,9 +128,9 @@ def session_for(master: str | None = None, remote: str | None = None) -> Iterato
     if cores is not None and session.conf.get(_PARTITIONS) == "200":  # as nobody has said otherwise
         wanted[_PARTITIONS] = str(2 * (int(cores[1] or 0) or os.cpu_count() or 1))
     before = {name: session.conf.get(name, None) for name in wanted}
-    for name, value in wanted.items():
-        session.conf.set(name, value)
     try:
+        for name, value in wanted.items():
+            session.conf.set(name, value)
         yield session
     except BaseException:
         if remote is not None:
@@ -140,5 +140,9 @@ def session_for(master: str | None = None, remote: str | None = None) -> Iterato
         with suppress(Exception):  # what failed is said already
             if remote is not None:
                 session.stop()
-            for name, earlier in before.items() if remote is None else ():
-                session.conf.unset(name) if earlier is None else session.conf.set(name, earlier)
+            else:
+                for name, earlier in before.items():
+                    if earlier is None:
+                        session.conf.unset(name)
+                    else:
+                        session.conf.set(name, earlier)
