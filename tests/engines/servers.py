@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,52 +78,45 @@ def free_port() -> int:
 
 
 @contextmanager
+def _serving(name: str, port: int, command: Sequence[str | Path], **around: str) -> Iterator[None]:
+    """A server that is running, in a folder of its own. around: variables of its environment beside those that are there."""
+    with tempfile.TemporaryDirectory(prefix=f"hydragraph-{name}-") as home, (Path(home) / "log").open("w") as log:
+        server = subprocess.Popen(
+            command,
+            cwd=home,
+            env=os.environ | around,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            answers(port, server)
+            yield
+        finally:
+            ended(server)
+
+
+@contextmanager
 def sail(**around: str) -> Iterator[str]:
     """The address of a running Sail server; its tasks run as on a cluster, in threads of one process. around: variables of
     its environment beside those that are there."""
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="hydragraph-sail-") as home, (Path(home) / "log").open("w") as log:
-        server = subprocess.Popen(
-            [Path(sys.executable).with_name("sail"), "spark", "server", "--port", str(port)],
-            cwd=home,
-            env=os.environ | {"SAIL_MODE": "local-cluster"} | around,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            answers(port, server)
-            yield f"sc://localhost:{port}"
-        finally:
-            server.terminate()
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+    command = [Path(sys.executable).with_name("sail"), "spark", "server", "--port", str(port)]
+    with _serving("sail", port, command, SAIL_MODE="local-cluster", **around):
+        yield f"sc://localhost:{port}"
 
 
 @contextmanager
 def store() -> Iterator[dict[str, str]]:
     """A store that speaks S3, in memory: the variables by which Arrow and Sail find it."""
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="hydragraph-store-") as home, (Path(home) / "log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            cwd=home,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        address = f"http://127.0.0.1:{port}"
-        try:
-            answers(port, server)
-            yield {
-                "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1",
-                "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": address, "AWS_ENDPOINT": address,
-                "AWS_ALLOW_HTTP": "true", "AWS_EC2_METADATA_DISABLED": "true",
-            }  # fmt: skip
-        finally:
-            server.kill()
-            server.wait()
+    address = f"http://127.0.0.1:{port}"
+    with _serving("store", port, [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]):
+        yield {
+            "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": address, "AWS_ENDPOINT": address,
+            "AWS_ALLOW_HTTP": "true", "AWS_EC2_METADATA_DISABLED": "true",
+        }  # fmt: skip
 
 
 @contextmanager
@@ -134,23 +127,11 @@ def connect(java: Path) -> Iterator[str]:
     port = free_port()
     settings = (*_SMALL, "spark.driver.bindAddress=127.0.0.1", f"spark.connect.grpc.binding.port={port}")
     said = [word for one in (*settings, "spark.connect.grpc.binding.address=127.0.0.1") for word in ("--conf", one)]
-    with tempfile.TemporaryDirectory(prefix="hydragraph-connect-") as home, (Path(home) / "log").open("w") as log:
-        server = subprocess.Popen(
-            [
-                Path(pyspark.__file__).parent / "bin" / "spark-submit",
-                *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--master", "local[2]", *said),
-            ],
-            cwd=home,
-            env=os.environ | {"JAVA_HOME": str(java), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            answers(port, server)
-            yield f"sc://localhost:{port}"
-        finally:
-            ended(server)
+    submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
+    role = ("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--master", "local[2]")
+    around = {"JAVA_HOME": str(java), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    with _serving("connect", port, [submit, *role, *said], **around):
+        yield f"sc://localhost:{port}"
 
 
 @dataclass(frozen=True)
